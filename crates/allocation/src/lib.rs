@@ -1,1 +1,12 @@
-//! (in the making)
+//! Where a job goes: on which GPUs of a node. Pure: a snapshot and a ledger in,
+//! an answer out.
+
+mod budget;
+mod external;
+mod placement;
+mod shortfall;
+
+pub use budget::Occupant;
+pub use external::ExternalPeaks;
+pub use placement::{Device, Node, Placement, Request, Rules, headroom, place};
+pub use shortfall::{Infeasible, Shortfall};

@@ -1,0 +1,112 @@
+//! What the queue wants done, and what its status board shows.
+
+use std::collections::BTreeMap;
+
+use model::{AttemptId, Exit, GpuIndex, JobNo, Launch, Mib, SignedDuration, StopSignal, Timestamp};
+
+use crate::queue::Status;
+
+/// Something the queue wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Start an attempt.
+    Launch(Launch),
+    /// Signal every process of an attempt.
+    Signal {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The signal.
+        signal: StopSignal,
+    },
+    /// Make sure that an attempt nobody has seen start never will.
+    Void(AttemptId),
+    /// Read the GPUs once; the answer is `Event::Gpus`.
+    SampleGpus,
+    /// Rewrite the status board.
+    PublishBoard(Box<Board>),
+}
+
+/// All that `status.txt` shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Board {
+    /// When it was true.
+    pub at: Timestamp,
+    /// Jobs that run, by number.
+    pub running: Vec<BoardRunning>,
+    /// Jobs that wait, in queue order; not all where there are many.
+    pub pending: Vec<BoardPending>,
+    /// How many more wait.
+    pub more_pending: usize,
+    /// Jobs that ended in this run, by number; not all where there are many.
+    pub done: Vec<BoardDone>,
+    /// How many ended in this run in all.
+    pub done_count: usize,
+    /// Why the last good queue is in force instead of the file, if it is.
+    pub queue_kept: Option<String>,
+    /// Why the GPUs can't be read, if they can't.
+    pub gpus_unknown: Option<String>,
+}
+
+/// A job that runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoardRunning {
+    /// Its number.
+    pub no: JobNo,
+    /// Its command.
+    pub command: String,
+    /// Its GPUs.
+    pub gpus: Vec<GpuIndex>,
+    /// For how long it has run.
+    pub elapsed: SignedDuration,
+    /// What it uses now, per GPU.
+    pub now: BTreeMap<GpuIndex, Mib>,
+    /// The most it has used of one GPU.
+    pub peak: Option<Mib>,
+    /// Whether and why it is being stopped.
+    pub stopping: Option<Stopping>,
+}
+
+/// Why a job is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// Its line says `cancel`.
+    Cancel,
+    /// It has had its `timeout`.
+    Timeout,
+    /// The scheduler was told to end its jobs.
+    Shutdown,
+}
+
+/// A job that waits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoardPending {
+    /// Its number.
+    pub no: JobNo,
+    /// Its command.
+    pub command: String,
+    /// What it may use of each GPU.
+    pub vram: Option<Mib>,
+    /// How many GPUs it needs.
+    pub gpus: u16,
+    /// How often it ran out of GPU memory so far.
+    pub ooms: u32,
+    /// Why it can't start now, in words; nothing where that was not looked at.
+    pub why: Option<String>,
+}
+
+/// A job that ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoardDone {
+    /// Its number.
+    pub no: JobNo,
+    /// Its command.
+    pub command: String,
+    /// What came of it.
+    pub status: Status,
+    /// The verdict on its declaration, where there is one.
+    pub assessment: Option<crate::queue::Assessment>,
+    /// How it ended, if it ran and that is known.
+    pub exit: Option<Exit>,
+    /// The most it used of one GPU.
+    pub peak: Option<Mib>,
+}

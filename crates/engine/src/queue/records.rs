@@ -1,0 +1,106 @@
+//! What the queue remembers: the lines of its journal.
+
+use std::collections::BTreeMap;
+
+use model::{Exit, GpuIndex, JobKey, JobNo, Mib};
+use serde::{Deserialize, Serialize};
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Record {
+    /// A line was seen for the first time and has its number.
+    Seen {
+        /// The job.
+        key: JobKey,
+        /// Its number.
+        no: JobNo,
+        /// Its command.
+        command: String,
+    },
+    /// An attempt is about to be started.
+    Started {
+        /// The job.
+        key: JobKey,
+        /// Its number.
+        no: JobNo,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// The GPUs it has.
+        gpus: Vec<GpuIndex>,
+        /// What it may use of each, in MiB; nothing where it has them alone.
+        declared: Option<Mib>,
+        /// Its command.
+        command: String,
+    },
+    /// An attempt ran out of GPU memory; the job will be run again.
+    Oom {
+        /// The job.
+        key: JobKey,
+        /// The attempt that ended.
+        attempt: u32,
+        /// What the next attempt may use of each GPU, in MiB.
+        next_vram: Option<Mib>,
+        /// Whether the next attempt gets its GPUs to itself.
+        alone: bool,
+    },
+    /// An attempt did not come to its end through no fault of the job's; it
+    /// will be run again and the attempt does not count.
+    Interrupted {
+        /// The job.
+        key: JobKey,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The job is over.
+    Done {
+        /// The job.
+        key: JobKey,
+        /// Its number.
+        no: JobNo,
+        /// What came of it.
+        status: Status,
+        /// How its last attempt ended, where there was one and it is known.
+        exit: Option<Exit>,
+        /// The highest use seen per GPU, in MiB.
+        peak_mib: BTreeMap<GpuIndex, Mib>,
+        /// The mean utilization of its GPUs while it ran, in per cent.
+        avg_util: Option<f32>,
+    },
+    /// A line went while an equal one stayed: the one that stayed keeps its
+    /// own identity, also after a restart.
+    Left {
+        /// The job whose line went.
+        key: JobKey,
+    },
+}
+
+/// What came of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It exited with 0.
+    Ok,
+    /// It exited with something else.
+    Failed,
+    /// It ran out of GPU memory and had no retries left.
+    FailedOom,
+    /// It was stopped at its `timeout`.
+    Timeout,
+    /// It was cancelled by the user.
+    Cancelled,
+    /// It can never run on this machine.
+    Infeasible,
+    /// It was started, and nobody knows how it ended.
+    Lost,
+}
+
+impl Status {
+    /// Whether it counts as a failure in the exit code.
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Ok | Self::Cancelled => false,
+            Self::Failed | Self::FailedOom | Self::Timeout | Self::Infeasible | Self::Lost => true,
+        }
+    }
+}

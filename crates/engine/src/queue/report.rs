@@ -1,0 +1,238 @@
+//! What the queue says to a human, without the words.
+
+use std::collections::BTreeMap;
+
+use allocation::Infeasible;
+use model::{Exit, GpuIndex, JobNo, LaunchError, Mib, SignedDuration};
+
+use crate::queue::{Status, Urgency};
+
+/// Something worth telling, at the moment it happens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// The first good jobs file was read.
+    Queued {
+        /// The lines in it.
+        jobs: usize,
+        /// How many of them are done from an earlier run.
+        done: usize,
+    },
+    /// The GPUs were seen for the first time.
+    Gpus {
+        /// Those that will be used.
+        usable: Vec<GpuIndex>,
+    },
+    /// An attempt was started.
+    Started {
+        /// The job.
+        no: JobNo,
+        /// Its GPUs.
+        gpus: Vec<GpuIndex>,
+        /// Jobs that were started in this run or ended in it, this one included.
+        dispatched: usize,
+        /// Lines in the file.
+        total: usize,
+        /// What it may use of each GPU.
+        declared: Option<Mib>,
+        /// Its command.
+        command: String,
+    },
+    /// A job's use has grown (`--verbose`).
+    Usage {
+        /// The job.
+        no: JobNo,
+        /// Use per GPU now.
+        now: BTreeMap<GpuIndex, Mib>,
+        /// The most on one GPU so far.
+        peak: Mib,
+    },
+    /// A job uses more than it declared.
+    Exceeds {
+        /// The job.
+        no: JobNo,
+        /// Where.
+        gpu: GpuIndex,
+        /// What it uses.
+        peak: Mib,
+        /// What it declared.
+        declared: Mib,
+    },
+    /// A job is over.
+    Finished(Ended),
+    /// An attempt ran out of GPU memory and the job waits again.
+    OomRequeued {
+        /// The job.
+        no: JobNo,
+        /// The attempt that ended, from 1.
+        attempt: u32,
+        /// How many attempts it has in all.
+        attempts: u32,
+        /// What it could use of each GPU.
+        old: Option<Mib>,
+        /// What it may use next.
+        new: Option<Mib>,
+        /// Whether it will have its GPUs to itself.
+        alone: bool,
+    },
+    /// A job can never run on this machine and is marked failed.
+    Infeasible {
+        /// The job.
+        no: JobNo,
+        /// Why.
+        why: Infeasible,
+        /// Its command.
+        command: String,
+    },
+    /// A job had its time and gets SIGTERM.
+    TimedOut {
+        /// The job.
+        no: JobNo,
+        /// How long it ran.
+        after: SignedDuration,
+        /// Its `timeout`.
+        limit: SignedDuration,
+    },
+    /// A running job's line says `cancel` and it gets SIGTERM.
+    Cancelling {
+        /// The job.
+        no: JobNo,
+    },
+    /// A job did not end on SIGTERM and gets SIGKILL.
+    Killing {
+        /// The job.
+        no: JobNo,
+    },
+    /// A waiting job's line says `cancel`.
+    CancelledPending {
+        /// The job.
+        no: JobNo,
+        /// Its command.
+        command: String,
+    },
+    /// A line is done from an earlier run.
+    AlreadyDone {
+        /// The job.
+        no: JobNo,
+        /// What came of it.
+        status: Status,
+        /// Its command.
+        command: String,
+    },
+    /// A job from an earlier run still runs and is looked after again.
+    Adopted {
+        /// The job.
+        no: JobNo,
+        /// For how long it has run.
+        elapsed: SignedDuration,
+    },
+    /// An attempt was interrupted (the machine was rebooted, or it had not been
+    /// started when the scheduler died) and the job waits again.
+    Requeued {
+        /// The job.
+        no: JobNo,
+    },
+    /// An attempt was not started and the job waits again or has failed.
+    NotStarted {
+        /// The job.
+        no: JobNo,
+        /// Why not.
+        why: LaunchError,
+    },
+    /// The jobs file can't be used; the last good queue stays in force.
+    QueueKept {
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// The jobs file is good again.
+    QueueGood,
+    /// The command of a running or finished line was changed in place. The new
+    /// text is not run.
+    EditIgnored {
+        /// The job whose line it was.
+        no: JobNo,
+        /// Where the line stands.
+        line: u32,
+        /// Whether the old job still runs.
+        running: bool,
+        /// The new text.
+        command: String,
+    },
+    /// The GPUs can't be read: nothing new is placed until they can.
+    GpusUnknown {
+        /// Why.
+        why: String,
+        /// How many times in a row.
+        attempt: u32,
+    },
+    /// The GPUs can be read again.
+    GpusKnown,
+    /// Nothing is left to do; waiting for new lines.
+    Drained,
+    /// Told to end.
+    Interrupted {
+        /// How.
+        urgency: Urgency,
+        /// Jobs that run.
+        running: usize,
+    },
+    /// All is over.
+    Summary(Summary),
+}
+
+/// A job that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// The job.
+    pub no: JobNo,
+    /// What came of it.
+    pub status: Status,
+    /// How its last attempt ended, if it is known.
+    pub exit: Option<Exit>,
+    /// How long its last attempt ran.
+    pub elapsed: SignedDuration,
+    /// The highest use seen per GPU; empty where none could be attributed.
+    pub peak: BTreeMap<GpuIndex, Mib>,
+    /// What it declared.
+    pub declared: Option<Mib>,
+    /// The verdict on the declaration; only where it succeeded and was measured.
+    pub assessment: Option<Assessment>,
+    /// The mean utilization of its GPUs, in per cent.
+    pub utilization: Option<f32>,
+    /// Whether processes it started are still alive.
+    pub survivors: bool,
+    /// Why it is lost, where it is.
+    pub lost: Option<String>,
+}
+
+/// What a job's peak says about its declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assessment {
+    /// Within the tolerance.
+    Within,
+    /// It used more, by so many per cent of the declaration.
+    Under(i32),
+    /// It used less, by so many per cent of the declaration (negative).
+    Over(i32),
+}
+
+/// The last word.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Summary {
+    /// Jobs that ended in this run.
+    pub jobs: usize,
+    /// Of those, how many succeeded.
+    pub ok: usize,
+    /// Of those, how many failed.
+    pub failed: usize,
+    /// Of those, how many were cancelled.
+    pub cancelled: usize,
+    /// How many declared too little.
+    pub under: usize,
+    /// How many declared too much.
+    pub over: usize,
+    /// Lines that were done from an earlier run.
+    pub earlier: usize,
+    /// The failures: number, what came of it, its exit, its command. Those of
+    /// an earlier run whose line is still there included.
+    pub failures: Vec<(JobNo, Status, Option<Exit>, String)>,
+}
