@@ -1,2 +1,5 @@
 //! The `gpusched` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    gpusched::run(std::env::args_os())
+}

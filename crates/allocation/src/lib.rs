@@ -9,4 +9,4 @@ mod shortfall;
 pub use budget::Occupant;
 pub use external::ExternalPeaks;
 pub use placement::{Device, Node, Placement, Request, Rules, headroom, place};
-pub use shortfall::{Infeasible, Shortfall};
+pub use shortfall::{Infeasible, Obstacle, Shortfall};

@@ -1,1 +1,30 @@
-//! (in the making)
+//! Turns the jobs file a user wrote into typed requests, with precise errors.
+//!
+//! One job a line: an optional block of attributes, then a command for the
+//! shell. The format and the identity of a job are those of the Python tool.
+//!
+//! ```
+//! let (file, errors) = jobspec::parse_jobs_file("[vram=18G timeout=2h] python train.py\n");
+//! assert!(errors.is_empty());
+//! assert_eq!(file.command(0), "python train.py");
+//! assert_eq!(file.attributes(0).vram, Some(model::Mib::new(18432)));
+//! ```
+//!
+//! A file of a million lines costs its text and 32 bytes a line; SHA-1 keys are
+//! made when they are asked for.
+//!
+//! **Invariant:** reading never fails as a whole: what is wrong is told line by
+//! line, and what to do about it is the caller's decision.
+
+mod align;
+mod attributes;
+mod error;
+mod jobs_file;
+mod key;
+mod sequence;
+
+pub use align::{Alignment, Origin, align};
+pub use attributes::Attributes;
+pub use error::{LineNo, SyntaxError, SyntaxErrorKind};
+pub use jobs_file::{JobsFile, parse_jobs_file};
+pub use key::digest_of;

@@ -1,1 +1,10 @@
-//! (in the making)
+//! What an ended attempt means, and what to ask for the next time. Pure: facts
+//! in, a judgement out.
+
+mod declaration;
+mod signatures;
+mod verdict;
+
+pub use declaration::{Fit, GROWTH, Next, after_oom, fit};
+pub use signatures::{TAIL_BYTES, gpu_oom};
+pub use verdict::{Stopped, Verdict, classify};

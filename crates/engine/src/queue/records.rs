@@ -6,7 +6,7 @@ use model::{Exit, GpuIndex, JobKey, JobNo, Mib};
 use serde::{Deserialize, Serialize};
 
 /// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Record {
     /// A line was seen for the first time and has its number.

@@ -1,0 +1,268 @@
+//! The words for what the queue reports.
+//!
+//! Where the Python tool has a text for it, this is that text, so that what
+//! was written to look for it goes on finding it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use engine::queue::{Assessment, Ended, Report, Status, Summary, Urgency};
+use model::{Exit, GpuIndex, JobNo, LaunchError, Mib, Ratio, SignedDuration};
+
+/// What the words need to know of the run besides the report itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Words {
+    /// Time between two looks at the GPUs.
+    pub poll: SignedDuration,
+    /// The status board, as the user may type it.
+    pub board: String,
+    /// The band around a declaration within which a peak is as declared.
+    pub tolerance: Ratio,
+    /// Whether the user chose the GPUs.
+    pub gpus_chosen: bool,
+}
+
+/// A command is cut after so many characters: a log line is no place for more.
+const LONGEST_COMMAND: usize = 200;
+
+impl Words {
+    /// The lines that tell a report, without the time.
+    pub fn lines(&self, report: &Report) -> Vec<String> {
+        let line = match report {
+            Report::Queued { jobs, done } => return self.queued(*jobs, *done),
+            Report::Finished(ended) => return self.finished(ended),
+            Report::Summary(summary) => return summary_lines(summary),
+            Report::Gpus { usable } => {
+                let found = if self.gpus_chosen { "using" } else { "discovered" };
+                format!("{found} GPUs: [{}]", join(usable, ", "))
+            }
+            Report::Started { no, gpus, dispatched, total, declared, command } => {
+                let how = declared
+                    .map_or("undeclared (exclusive idle GPU)".to_owned(), |vram| format!("declared {vram}/gpu"));
+                let (gpus, command) = (join(gpus, ","), shown(command));
+                format!("job {no} started on gpu [{gpus}] ({dispatched}/{total} dispatched, {how}) — {command}")
+            }
+            Report::Usage { no, now, peak } => format!("job {no} vram now {} (peak {peak})", per_gpu(now)),
+            Report::Exceeds { no, gpu, peak, declared } => format!(
+                "WARN  job {no} EXCEEDS declared VRAM: {peak} observed on gpu {gpu} vs {declared} declared \
+                 ({:+.0}%) — neighbors may OOM",
+                (f64::from(peak.get()) / f64::from(declared.get().max(1)) - 1.0) * 100.0
+            ),
+            Report::OomRequeued { no, attempt, attempts, old, new, alone } => {
+                format!("↻ job {no} hit CUDA OOM (attempt {attempt}/{attempts}) — requeued{}", bump(*old, *new, *alone))
+            }
+            Report::Infeasible { no, why, command } => {
+                format!("WARN  job {no} INFEASIBLE — {why}; marking failed: {}", shown(command))
+            }
+            Report::TimedOut { no, after, limit } => {
+                let (after, limit) = (after.as_secs_f64(), limit.as_secs_f64());
+                format!("WARN  job {no} TIMEOUT after {after:.0}s (limit {limit}s) — SIGTERM")
+            }
+            Report::Cancelling { no } => format!("WARN  job {no} CANCELLED by user — SIGTERM to its process group"),
+            Report::Killing { no } => format!("WARN  job {no} did not exit after SIGTERM — SIGKILL"),
+            Report::CancelledPending { no, command } => format!("job {no} cancelled before start: {}", shown(command)),
+            Report::AlreadyDone { no, status, command } => already_done(*no, *status, command),
+            Report::Adopted { no, elapsed } => {
+                let elapsed = elapsed.as_secs_f64();
+                format!("job {no} still runs from an earlier run (for {elapsed:.0}s) — looking after it again")
+            }
+            Report::Requeued { no } => format!("job {no} was interrupted by a reboot or a crash — re-queuing"),
+            Report::NotStarted { no, why } => not_started(*no, why),
+            Report::QueueKept { why } => {
+                format!("WARN  jobs file unreadable, keeping previous queue: {}", printable(why))
+            }
+            Report::QueueGood => "jobs file is readable again".to_owned(),
+            Report::EditIgnored { no, line, running, command } => {
+                let state = if *running { "still runs" } else { "has ended" };
+                let command = shown(command);
+                format!(
+                    "WARN  line {line} was job {no}, which {state}: its new text is not run \
+                     (put it on a line of its own to run it): {command}"
+                )
+            }
+            Report::GpusUnknown { why, attempt } => {
+                format!("WARN  GPU query failed ({}); attempt {attempt}", printable(why))
+            }
+            Report::GpusKnown => "GPU query works again".to_owned(),
+            Report::Drained => "queue drained — watching jobs file for new lines (Ctrl-C to stop)".to_owned(),
+            Report::Interrupted { urgency, running } => interrupted(*urgency, *running),
+        };
+        vec![line]
+    }
+
+    fn queued(&self, jobs: usize, done: usize) -> Vec<String> {
+        let (poll, board) = (self.poll.as_secs_f64(), printable(&self.board));
+        let mut lines = vec![format!(
+            "{jobs} jobs queued [live queue (file re-read when it changes)] \
+             (poll every {poll}s; status board: {board})"
+        )];
+        if done > 0 {
+            lines.push(format!("{done} of them ended in an earlier run and are not run again"));
+        }
+        lines
+    }
+
+    fn finished(&self, ended: &Ended) -> Vec<String> {
+        let no = ended.no;
+        let mut line = format!(
+            "job {no} finished [{}] in {:.0}s — peak vram {}",
+            verdict(ended.status, ended.exit),
+            ended.elapsed.as_secs_f64(),
+            if ended.peak.is_empty() {
+                "n/a (attribution failed — see README caveats)".to_owned()
+            } else {
+                per_gpu(&ended.peak)
+            }
+        );
+        if let (Some(declared), Some(assessment)) = (ended.declared, ended.assessment) {
+            let verdict = match assessment {
+                Assessment::Within => format!("within ±{:.0}%", self.tolerance.get() * 100.0),
+                Assessment::Under(percent) => format!("UNDER-DECLARED ({percent:+}%); raise it"),
+                Assessment::Over(percent) => {
+                    format!("over-declared ({percent:+}%); lowering it frees packing headroom")
+                }
+            };
+            let _ = write!(line, " | declared {declared} → {verdict}");
+        }
+        if let Some(utilization) = ended.utilization {
+            let _ = write!(line, " | avg gpu util {utilization:.0}%");
+        }
+        let mut lines = vec![line];
+        if ended.status == Status::Lost {
+            let why = printable(ended.lost.as_deref().unwrap_or("nobody saw it end"));
+            lines.push(format!("WARN  job {no} is LOST — {why}; it is not run again (change its line to run it again)"));
+        }
+        if ended.survivors {
+            lines.push(format!("WARN  job {no} left processes behind — their memory counts as used until they end"));
+        }
+        lines
+    }
+}
+
+/// `[OK]`, `[EXIT 3]` and so on, without the brackets.
+fn verdict(status: Status, exit: Option<Exit>) -> String {
+    match status {
+        Status::Ok => "OK".to_owned(),
+        Status::Failed => format!("EXIT {}", returncode(exit)),
+        Status::FailedOom => format!("OOM (exit {}, retries exhausted)", returncode(exit)),
+        Status::Timeout => "TIMEOUT".to_owned(),
+        Status::Cancelled => "CANCELLED".to_owned(),
+        Status::Infeasible => "INFEASIBLE".to_owned(),
+        Status::Lost => "LOST".to_owned(),
+    }
+}
+
+fn bump(old: Option<Mib>, new: Option<Mib>, alone: bool) -> String {
+    let Some(new) = new else { return String::new() };
+    let old = old.map_or("n/a".to_owned(), |old| old.get().to_string());
+    format!(" with vram {old} → {new}{}", if alone { ", alone on its GPU" } else { "" })
+}
+
+fn already_done(no: JobNo, status: Status, command: &str) -> String {
+    let command = shown(command);
+    let what = match status {
+        Status::Ok => return format!("job {no} already completed ok — skipping (journal): {command}"),
+        Status::Failed => "failed",
+        Status::FailedOom => "failed (out of GPU memory)",
+        Status::Timeout => "timed out",
+        Status::Cancelled => "was cancelled",
+        Status::Infeasible => "was infeasible",
+        Status::Lost => "was lost",
+    };
+    format!(
+        "job {no} already {what} in an earlier run — skipping (journal; change its line to run it again): {command}"
+    )
+}
+
+fn not_started(no: JobNo, why: &LaunchError) -> String {
+    let why = printable(&match why {
+        LaunchError::Spawn(words) => format!("{words}; marking failed"),
+        LaunchError::NoKeeper(_) => format!("{why}; trying again"),
+        LaunchError::Used => why.to_string(),
+    });
+    format!("WARN  job {no} was not started — {why}")
+}
+
+fn interrupted(urgency: Urgency, running: usize) -> String {
+    match urgency {
+        Urgency::Leave => format!(
+            "WARN  told to end — leaving {running} running jobs to the keeper; \
+             the same command looks after them again"
+        ),
+        Urgency::Stop => "WARN  interrupted — terminating running jobs".to_owned(),
+        Urgency::Kill => format!("WARN  interrupted again — killing {running} running jobs"),
+    }
+}
+
+fn summary_lines(summary: &Summary) -> Vec<String> {
+    let Summary { jobs, ok, failed, cancelled, under, over, earlier, failures } = summary;
+    let mut line = format!("all {jobs} jobs done — {ok} ok, {failed} failed, ");
+    if *cancelled > 0 {
+        let _ = write!(line, "{cancelled} cancelled, ");
+    }
+    let _ = write!(line, "{under} under-declared vram, {over} over-declared vram");
+    if *earlier > 0 {
+        let _ = write!(line, "; {earlier} more ended in an earlier run");
+    }
+    let mut lines = vec![line];
+    lines.extend(failures.iter().map(|(no, status, exit, command)| {
+        let exit = exit.map_or(String::new(), |exit| format!(", exit {exit}"));
+        format!("  failed: job {no} ({}{exit}) — {}", word(*status), shown(command))
+    }));
+    lines
+}
+
+/// One word for what came of a job, as it stands in the journal.
+pub fn word(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Failed => "failed",
+        Status::FailedOom => "failed_oom",
+        Status::Timeout => "timeout",
+        Status::Cancelled => "cancelled",
+        Status::Infeasible => "infeasible",
+        Status::Lost => "lost",
+    }
+}
+
+/// A command for one line: printable, and not longer than fits.
+pub fn shown(command: &str) -> String {
+    let text = printable(command);
+    match text.char_indices().nth(LONGEST_COMMAND) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// The text with control characters written out, so that no command can drive
+/// the terminal or forge a line, and without invisible changes of direction.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.extend(c.escape_unicode()),
+            _ if c.is_control() => out.extend(c.escape_default()),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// `gpu0:500 MiB, gpu1:7 MiB`.
+fn per_gpu(amounts: &BTreeMap<GpuIndex, Mib>) -> String {
+    let parts: Vec<String> = amounts.iter().map(|(gpu, amount)| format!("gpu{gpu}:{amount}")).collect();
+    parts.join(", ")
+}
+
+/// The indices with something between them.
+pub fn join(gpus: &[GpuIndex], between: &str) -> String {
+    let parts: Vec<String> = gpus.iter().map(GpuIndex::to_string).collect();
+    parts.join(between)
+}
+
+fn returncode(exit: Option<Exit>) -> String {
+    exit.map_or("unknown".to_owned(), |exit| exit.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use model::{ComputeApp, JobKey, Pid};
+
+use super::*;
+
+fn gpu(index: u16, total: u32, used: u32) -> Gpu {
+    Gpu {
+        index: GpuIndex(index),
+        uuid: GpuUuid("GPU-0".into()),
+        total: Some(Mib::new(total)),
+        used: Some(Mib::new(used)),
+        free: Some(Mib::new(total - used)),
+        utilization: None,
+        mig: false,
+        health: Health::Healthy,
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        idle_threshold: Mib::new(200),
+        margin: Mib::new(512),
+        exclusive: false,
+        spike_buffer: Ratio::new(0.10).unwrap(),
+    }
+}
+
+fn job(gpus: &[u16], declared: Option<u32>) -> Occupant {
+    Occupant {
+        gpus: gpus.iter().copied().map(GpuIndex).collect(),
+        declared: declared.map(Mib::new),
+        ..Occupant::default()
+    }
+}
+
+fn ask(gpus: u16, vram: Option<u32>) -> Request {
+    Request { vram: vram.map(Mib::new), gpus: NonZeroU16::new(gpus).unwrap(), alone: vram.is_none() }
+}
+
+fn node(gpus: &[Gpu]) -> Node {
+    let mut node = Node::new(None);
+    node.observe(&snapshot(gpus), &rules());
+    node
+}
+
+fn snapshot(gpus: &[Gpu]) -> GpuSnapshot {
+    GpuSnapshot { gpus: gpus.iter().map(|gpu| (gpu.index, gpu.clone())).collect(), apps: Vec::new() }
+}
+
+#[track_caller]
+fn check_by(rules: &Rules, node: &Node, occupants: &[Occupant], request: Request, expect: &str) {
+    let answer = match place(&request, node, occupants, rules) {
+        Placement::Now(gpus) => format!("now {:?}", gpus.iter().map(|gpu| gpu.0).collect::<Vec<_>>()),
+        Placement::Wait(why) => why.to_string(),
+        Placement::Never(why) => format!("never: {why}"),
+    };
+    assert_eq!(answer, expect);
+}
+
+#[track_caller]
+fn check(gpus: &[Gpu], occupants: &[Occupant], request: Request, expect: &str) {
+    check_by(&rules(), &node(gpus), occupants, request, expect);
+}
+
+#[test]
+fn a_declaration_and_the_margin_fit_to_the_mib() {
+    let one = [gpu(0, 24576, 4)];
+    check(&one, &[], ask(1, Some(24060)), "now [0]");
+    check(&one, &[], ask(1, Some(24061)), "needs 24061 + 512 MiB; GPU 0 comes closest with 24572 MiB free");
+    check(
+        &one,
+        &[],
+        ask(1, Some(24065)),
+        "never: declared 24065 MiB + 512 MiB margin exceeds total capacity of 1 required GPU(s)",
+    );
+}
+
+#[test]
+fn a_gpu_is_idle_below_the_threshold() {
+    check(&[gpu(0, 24576, 199)], &[], ask(1, None), "now [0]");
+    check(
+        &[gpu(0, 24576, 200)],
+        &[],
+        ask(1, None),
+        "needs 1 idle GPU; GPU 0 has 200 MiB used by other processes (idle means below 200 MiB)",
+    );
+}
+
+#[test]
+fn the_tightest_fit_wins_and_then_the_lowest_index() {
+    let four = [gpu(0, 80000, 0), gpu(1, 24000, 0), gpu(2, 24000, 0), gpu(3, 9000, 0)];
+    check(&four, &[], ask(1, Some(10000)), "now [1]");
+    check(&four, &[], ask(1, Some(8000)), "now [3]");
+    check(&four, &[], ask(2, Some(10000)), "now [1, 2]");
+    check(&four, &[], ask(3, Some(10000)), "now [0, 1, 2]");
+    check(&four, &[job(&[2], Some(5000))], ask(1, Some(10000)), "now [2]");
+    check(&four, &[], ask(2, None), "now [0, 1]");
+}
+
+#[test]
+fn who_declares_nothing_is_alone() {
+    let two = [gpu(0, 24000, 0), gpu(1, 24000, 0)];
+    check(&two, &[job(&[0], Some(10))], ask(1, None), "now [1]");
+    check(&two, &[job(&[0], None)], ask(1, Some(10)), "now [1]");
+    check(
+        &two,
+        &[job(&[0, 1], None)],
+        ask(2, Some(10)),
+        "needs 2 GPUs with 10 + 512 MiB each, and there is none; GPU 0 is held by a job that has it to itself",
+    );
+    check(
+        &two,
+        &[job(&[1], Some(10))],
+        ask(2, None),
+        "needs 2 idle GPUs, and there is only 1; GPU 1 is held by a job",
+    );
+}
+
+#[test]
+fn a_declared_job_that_wants_to_be_alone_needs_no_margin() {
+    let two = [gpu(0, 12000, 0), gpu(1, 24000, 0)];
+    let alone = |gpus, vram| Request { alone: true, ..ask(gpus, Some(vram)) };
+    check(&two, &[], alone(1, 24000), "now [1]");
+    check(&two, &[], alone(1, 12000), "now [0]");
+    check(
+        &two,
+        &[job(&[1], Some(1))],
+        alone(1, 24000),
+        "needs 1 idle GPU of 24000 MiB; GPU 1 is held by a job",
+    );
+    check(
+        &two,
+        &[],
+        alone(2, 24000),
+        "never: declared 24000 MiB + 0 MiB margin exceeds total capacity of 2 required GPU(s)",
+    );
+}
+
+#[test]
+fn an_exclusive_gpu_takes_one_job() {
+    let rules = Rules { exclusive: true, ..rules() };
+    let node = node(&[gpu(0, 24000, 3000)]);
+    check_by(&rules, &node, &[], ask(1, Some(10)), "now [0]");
+    let jobs = [job(&[0], Some(10))];
+    check_by(&rules, &node, &jobs, ask(1, Some(10)), "needs 10 + 512 MiB; GPU 0 is held by a job");
+}
+
+#[test]
+fn unknown_memory_takes_nothing_that_depends_on_it_and_excludes_nothing() {
+    let dark = Gpu { total: None, used: None, free: None, ..gpu(0, 0, 0) };
+    check(
+        std::slice::from_ref(&dark),
+        &[],
+        ask(1, Some(99_999)),
+        "needs 99999 + 512 MiB; the memory of GPU 0 is unknown",
+    );
+    check(std::slice::from_ref(&dark), &[], ask(1, None), "needs 1 idle GPU; the memory of GPU 0 is unknown");
+    let shared = Gpu { used: Some(Mib::new(3)), ..dark };
+    check(&[shared], &[], ask(1, None), "now [0]");
+    let sized = Gpu { used: None, free: None, ..gpu(0, 24000, 0) };
+    check(&[sized], &[], ask(1, Some(20000)), "now [0]");
+}
+
+#[test]
+fn a_gpu_in_trouble_takes_nothing_and_excludes_nothing() {
+    let sick = Gpu { health: Health::Suspect("it wants a reset".into()), ..gpu(0, 0, 0) };
+    check(&[sick], &[], ask(1, Some(9)), "needs 9 + 512 MiB; GPU 0 takes no jobs: it wants a reset");
+    let sliced = Gpu { mig: true, ..gpu(0, 24000, 0) };
+    check(&[sliced], &[], ask(1, None), "needs 1 idle GPU; GPU 0 takes no jobs: MIG is on");
+}
+
+#[test]
+fn a_gpu_that_blinks_is_remembered() {
+    let mut node = node(&[gpu(0, 24000, 0), gpu(1, 24000, 0)]);
+    node.observe(&snapshot(&[gpu(0, 24000, 0)]), &rules());
+    let expect = "needs 2 idle GPUs, and there is only 1; GPU 1 is not there at the moment";
+    check_by(&rules(), &node, &[], ask(2, None), expect);
+    check_by(&rules(), &node, &[], ask(3, None), "never: needs 3 GPUs but only 2 are usable");
+    check_by(&rules(), &Node::new(None), &[], ask(3, None), "the GPUs have not been read yet");
+}
+
+#[test]
+fn only_allowed_gpus_count() {
+    let mut node = Node::new(Some(BTreeSet::from([GpuIndex(1)])));
+    node.observe(&snapshot(&[gpu(0, 80000, 0), gpu(1, 24000, 0)]), &rules());
+    assert_eq!(node.largest(), Some(Mib::new(24000)));
+    assert_eq!(node.largest_for(NonZeroU16::new(2).unwrap()), None);
+    check_by(&rules(), &node, &[], ask(1, None), "now [1]");
+    check_by(&rules(), &node, &[], ask(2, None), "never: needs 2 GPUs but only 1 are usable");
+}
+
+#[test]
+fn only_what_is_known_to_be_ours_is_not_external() {
+    let app = |pid, used: Option<u32>, ours: bool| ComputeApp {
+        gpu: GpuIndex(0),
+        pid: Pid(pid),
+        used: used.map(Mib::new),
+        owner: ours.then(|| JobKey::new([0; 6], 0).attempt(1)),
+    };
+    let external = |apps| {
+        let mut node = Node::new(None);
+        node.observe(&GpuSnapshot { apps, ..snapshot(&[gpu(0, 24000, 9000)]) }, &rules());
+        node.device(GpuIndex(0)).map(|device| device.external.get())
+    };
+    assert_eq!(external(vec![app(1, Some(8000), true)]), Some(1000));
+    assert_eq!(external(vec![app(1, None, true)]), Some(9000));
+    assert_eq!(external(vec![app(1, Some(8000), true), app(2, Some(1000), false)]), Some(1100));
+    assert_eq!(external(vec![app(1, Some(9999), true)]), Some(0));
+}

@@ -1,0 +1,13 @@
+//! Who finds the words.
+
+use engine::queue::{Board, Report};
+
+/// Turns what the queue says into what a person or a program reads. The shell
+/// calls it on its own thread: it must not wait for a slow reader for long.
+pub trait Reporter: Send {
+    /// Says one thing, now.
+    fn report(&mut self, report: &Report);
+
+    /// The text of the status board.
+    fn board(&mut self, board: &Board) -> String;
+}

@@ -1,0 +1,277 @@
+//! What a scheduler and its keeper say to each other: one JSON line a message
+//! over a Unix stream socket.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
+
+use model::{AttemptId, Exit, GpuIndex, GpuUuid, JobNo, LaunchError, Pid, StopSignal};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The version of this language. The two sides part if theirs differ.
+pub const VERSION: u32 = 1;
+
+/// From a scheduler to the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// The first thing said; answered with the keeper's own.
+    Hello {
+        /// The version the scheduler speaks.
+        version: u32,
+        /// Where its jobs start.
+        cwd: Text,
+        /// What they inherit.
+        env: Vec<(Text, Text)>,
+        /// Their mask of permissions for new files.
+        umask: u32,
+    },
+    /// Start an attempt.
+    Launch {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The job's number.
+        no: JobNo,
+        /// The line for `sh -c`.
+        command: String,
+        /// Its GPUs.
+        gpus: Vec<(GpuIndex, GpuUuid)>,
+    },
+    /// Signal every process of an attempt. There is no answer.
+    Signal {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The signal.
+        signal: StopSignal,
+    },
+    /// Never start this attempt; the answer is what it is then.
+    Void {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// Tell of every attempt, and then that this was all.
+    Survey,
+}
+
+/// From the keeper to a scheduler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "tell", rename_all = "snake_case")]
+pub enum News {
+    /// The answer to the scheduler's hello.
+    Hello {
+        /// The version the keeper speaks.
+        version: u32,
+        /// The keeper.
+        pid: Pid,
+    },
+    /// What an attempt is now.
+    Attempt {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What it is.
+        is: Standing,
+    },
+    /// The attempt was used before, or the keeper can't start anything.
+    Refused {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why.
+        why: LaunchError,
+    },
+    /// Every attempt has been told of.
+    Surveyed,
+}
+
+/// What an attempt is, as the keeper knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It runs.
+    Running {
+        /// Its leading process.
+        pid: Pid,
+        /// When that started, in clock ticks since boot.
+        start_time: u64,
+    },
+    /// Its leading process has ended.
+    Ended {
+        /// How.
+        exit: Exit,
+        /// How long it ran, in milliseconds.
+        elapsed_ms: i64,
+        /// Whether processes it started are still alive.
+        survivors: bool,
+        /// The name of its log in the log directory.
+        log: Box<str>,
+        /// Where in that file its part begins, in bytes.
+        log_from: u64,
+    },
+    /// Its process could not be created; the system's words.
+    Failed(String),
+    /// It is gone, and nobody saw how it ended; the reason.
+    Lost(Box<str>),
+    /// The machine was rebooted since it was started.
+    Interrupted,
+    /// It was not started and never will be.
+    Voided,
+}
+
+/// A string of the system's: mostly UTF-8, but it need not be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Text {
+    /// UTF-8.
+    Utf8(String),
+    /// Anything else.
+    Bytes(Vec<u8>),
+}
+
+impl Text {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Utf8(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The string as the system takes it.
+    pub fn as_os_str(&self) -> &OsStr {
+        OsStr::from_bytes(self.as_bytes())
+    }
+}
+
+impl From<OsString> for Text {
+    fn from(text: OsString) -> Self {
+        match text.into_string() {
+            Ok(text) => Self::Utf8(text),
+            Err(text) => Self::Bytes(text.into_vec()),
+        }
+    }
+}
+
+/// One end of a conversation. Nothing here waits: what can't be written yet is
+/// kept, and what has not come yet is not there.
+#[derive(Debug)]
+pub struct Link {
+    stream: UnixStream,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+    closed: bool,
+}
+
+/// The conversation can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The other side has closed it.
+    #[error("the other side has hung up")]
+    Closed,
+    /// The socket failed.
+    #[error("the socket failed")]
+    Socket(#[source] io::Error),
+    /// The other side said something that is no message.
+    #[error("the other side speaks another language")]
+    Language(#[source] serde_json::Error),
+}
+
+impl Link {
+    /// Takes over a connected socket.
+    ///
+    /// # Errors
+    /// When it can't be set not to block.
+    pub fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, incoming: Vec::new(), outgoing: Vec::new(), closed: false })
+    }
+
+    /// Adds a message to what goes out with the next [`Link::flush`].
+    pub fn push(&mut self, message: &impl Serialize) {
+        // Writing to memory can't fail, and our messages have no odd map keys.
+        if serde_json::to_writer(&mut self.outgoing, message).is_ok() {
+            self.outgoing.push(b'\n');
+        }
+    }
+
+    /// Writes what the other side takes at this moment.
+    ///
+    /// # Errors
+    /// When it takes nothing any more.
+    pub fn flush(&mut self) -> Result<(), LinkError> {
+        let mut written = 0;
+        let result = loop {
+            match self.outgoing.get(written..) {
+                None | Some([]) => break Ok(()),
+                Some(rest) => match self.stream.write(rest) {
+                    Ok(0) => break Err(LinkError::Closed),
+                    Ok(count) => written += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break Err(LinkError::Closed),
+                    Err(error) => break Err(LinkError::Socket(error)),
+                },
+            }
+        };
+        self.outgoing.drain(..written);
+        result
+    }
+
+    /// Whether something still waits to be written.
+    pub fn is_backed_up(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// All messages that have come. What came before the other side hung up is
+    /// still told; the error follows at the next call.
+    ///
+    /// # Errors
+    /// When nothing will come any more.
+    pub fn receive<M: DeserializeOwned>(&mut self) -> Result<Vec<M>, LinkError> {
+        if self.closed {
+            return Err(LinkError::Closed);
+        }
+        self.fill()?;
+        let Some(end) = self.incoming.iter().rposition(|byte| *byte == b'\n') else {
+            return if self.closed { Err(LinkError::Closed) } else { Ok(Vec::new()) };
+        };
+        let lines = self.incoming.get(..end).unwrap_or_default();
+        let messages = lines.split(|byte| *byte == b'\n').map(serde_json::from_slice).collect();
+        self.incoming.drain(..=end);
+        messages.map_err(LinkError::Language)
+    }
+
+    fn fill(&mut self) -> Result<(), LinkError> {
+        let mut chunk = [0; 64 * 1024];
+        // Bounded, so that a side that never pauses can't keep us here.
+        for _ in 0..64 {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => {
+                    self.closed = true;
+                    break;
+                }
+                Ok(count) => {
+                    self.incoming.extend_from_slice(chunk.get(..count).unwrap_or_default());
+                    if count < chunk.len() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    self.closed = true;
+                    break;
+                }
+                Err(error) => return Err(LinkError::Socket(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}

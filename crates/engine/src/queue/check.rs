@@ -1,0 +1,95 @@
+//! What must always hold. Asserted after every step.
+
+use model::{AttemptId, JobNo, Mib};
+
+use crate::queue::durable::Phase;
+use crate::queue::lines::LineState;
+use crate::queue::machine::Queue;
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// We look after an attempt that the journal does not know as begun.
+    #[error("attempt {0} runs, but the journal does not say so")]
+    Unjournalled(AttemptId),
+    /// The journal knows an attempt as begun that nobody looks after.
+    #[error("job {0} runs by the journal, but nobody looks after it")]
+    Forgotten(JobNo),
+    /// A job that runs also waits.
+    #[error("job {0} both runs and waits")]
+    RunsAndWaits(JobNo),
+    /// A GPU's declared budgets are larger than the GPU.
+    #[error("the declarations on GPU {gpu} come to {budget} of {usable}")]
+    Overcommitted {
+        /// Its index.
+        gpu: u16,
+        /// The declarations on it.
+        budget: Mib,
+        /// What it has.
+        usable: Mib,
+    },
+    /// A job without a declaration shares its GPU.
+    #[error("job {0} declared nothing and shares a GPU")]
+    NotAlone(JobNo),
+}
+
+impl Queue {
+    pub(super) fn violation(&self) -> Result<(), Violation> {
+        for live in self.live.values() {
+            let job = self.durable.job(live.attempt.key);
+            let begun = job.is_some_and(|job| {
+                matches!(job.phase, Phase::Running(_)) && job.attempts == live.attempt.attempt
+            });
+            if !begun {
+                return Err(Violation::Unjournalled(live.attempt));
+            }
+            if let Some(line) = live.line
+                && self.lines.entry(line as usize).state != LineState::Running
+            {
+                return Err(Violation::RunsAndWaits(live.no));
+            }
+        }
+        self.no_overcommitment()
+    }
+
+    /// Declarations never add up to more than a GPU has, and who declared
+    /// nothing is alone. (What jobs really use is theirs to answer for.)
+    fn no_overcommitment(&self) -> Result<(), Violation> {
+        for device in self.node.devices() {
+            let here = || self.live.values().filter(|live| live.gpus().contains(&device.index));
+            if let Some(live) = here().find(|live| live.occupant.declared.is_none())
+                && here().count() > 1
+            {
+                return Err(Violation::NotAlone(live.no));
+            }
+            let budget: Mib = here().filter_map(|live| live.occupant.declared).sum();
+            if let Some(usable) = self.node.largest()
+                && budget > usable
+            {
+                return Err(Violation::Overcommitted { gpu: device.index.0, budget, usable });
+            }
+        }
+        Ok(())
+    }
+
+    /// The dearer part of the invariants, over the whole journalled state.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn audit(&self) -> Result<(), Violation> {
+        self.violation()?;
+        for (key, job) in self.durable.jobs() {
+            let live = self.live.get(&job.no).is_some_and(|live| live.attempt == job.last_attempt(key));
+            if matches!(job.phase, Phase::Running(_)) && !live {
+                return Err(Violation::Forgotten(job.no));
+            }
+        }
+        for (line, request) in self.lines.first_waiting(usize::MAX) {
+            let entry = self.lines.entry(line);
+            if entry.state != LineState::Waiting || !self.lines.is_waiting(&request, line) {
+                return Err(Violation::RunsAndWaits(entry.no));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Starting jobs: file order, and smaller jobs around one that must wait.
+
+use std::collections::BTreeSet;
+
+use allocation::{Infeasible, Occupant, Placement, Request};
+use model::{GpuIndex, Launch};
+
+use crate::queue::lines::{LineState, index};
+use crate::queue::live::{Known, Live, Mean};
+use crate::queue::machine::{Queue, Turn};
+use crate::queue::{Effect, Record, Report, Status};
+
+impl Queue {
+    /// Starts every waiting job there is room for now.
+    pub(super) fn dispatch(&mut self, turn: &mut Turn) {
+        if !self.may_dispatch(turn) {
+            return;
+        }
+        // Equal needs have equal answers until something starts, so only the
+        // first line of each kind is tried, in file order.
+        let mut stuck: BTreeSet<Request> = self.blocked.keys().copied().collect();
+        while let Some((request, line)) =
+            self.lines.heads().filter(|(request, _)| !stuck.contains(request)).min_by_key(|(_, line)| *line)
+        {
+            match self.place(&request) {
+                Placement::Now(gpus) => self.start(&request, line, gpus, turn),
+                Placement::Never(why) => self.give_up(&request, line, why, turn),
+                Placement::Wait(shortfall) => {
+                    stuck.insert(request);
+                    self.blocked.insert(request, shortfall);
+                }
+            }
+        }
+    }
+
+    fn may_dispatch(&mut self, turn: &Turn) -> bool {
+        if self.not_before.is_some_and(|at| at <= turn.now) {
+            self.not_before = None;
+        }
+        self.surveyed
+            && self.file_known
+            && self.interrupted.is_none()
+            && self.not_before.is_none()
+            && self.lines.any_waiting()
+            && self.gpus_are_known(turn.now)
+    }
+
+    fn place(&self, request: &Request) -> Placement {
+        allocation::place(request, &self.node, self.occupants(), &self.config.rules)
+    }
+
+    /// Everything that holds GPU memory for us.
+    pub(super) fn occupants(&self) -> impl Iterator<Item = &Occupant> + Clone {
+        let live = self.live.values().map(|live| &live.occupant);
+        live.chain(self.lingering.iter().map(|lingering| &lingering.occupant))
+    }
+
+    fn start(&mut self, request: &Request, line: usize, gpus: Vec<GpuIndex>, turn: &mut Turn) {
+        let (key, no) = (self.lines.key(line), self.lines.entry(line).no);
+        let attributes = *self.lines.file.attributes(line);
+        let command = self.lines.file.command(line).to_owned();
+        let attempt = key.attempt(self.durable.job(key).map_or(0, |job| job.attempts) + 1);
+        let devices = gpus.iter().filter_map(|gpu| Some((*gpu, self.node.device(*gpu)?.uuid.clone())));
+        let launch = Launch { attempt, no, command: command.clone(), gpus: devices.collect() };
+        self.lines.pop_waiting(request);
+        self.lines.set_state(line, LineState::Running);
+        self.lines.set_journalled(line);
+        self.commit(
+            Record::Started {
+                key,
+                no,
+                attempt: attempt.attempt,
+                gpus: gpus.clone(),
+                declared: request.vram,
+                command: command.clone(),
+            },
+            turn,
+        );
+        let declared = if request.alone { None } else { request.vram };
+        let live = Live {
+            attempt,
+            no,
+            line: Some(index(line)),
+            command: command.clone(),
+            declared: request.vram,
+            occupant: Occupant { gpus: gpus.clone(), declared, ..Occupant::default() },
+            timeout: attributes.timeout,
+            retries: attributes.retries.unwrap_or(self.config.oom_retries),
+            since: turn.now,
+            known: Known::Launched,
+            utilization: Mean::default(),
+            exceeds_told: false,
+            told: None,
+            stop: None,
+        };
+        self.live.insert(no, live);
+        self.sampling.stirred_at = Some(turn.now);
+        turn.perform(Effect::Launch(launch));
+        turn.report(Report::Started {
+            no,
+            gpus,
+            dispatched: self.summary.jobs + self.live.len(),
+            total: self.lines.len(),
+            declared: request.vram,
+            command,
+        });
+    }
+
+    fn give_up(&mut self, request: &Request, line: usize, why: Infeasible, turn: &mut Turn) {
+        self.lines.pop_waiting(request);
+        self.finish_unstarted(line, Status::Infeasible, turn);
+        let (no, command) = (self.lines.entry(line).no, self.lines.file.command(line).to_owned());
+        turn.report(Report::Infeasible { no, why, command });
+    }
+}

@@ -1,0 +1,176 @@
+//! A new version of the jobs file.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jobspec::JobsFile;
+
+use crate::queue::durable::Phase;
+use crate::queue::lines::{Changes, LineState, Lines};
+use crate::queue::machine::{Queue, Rest, Turn};
+use crate::queue::{Record, Report, Status, Unreadable};
+
+/// More finished lines than this are counted at the start, not listed.
+const MAX_DONE_LISTED: usize = 20;
+
+/// Numbers journalled at a time, so that a huge file does not delay the jobs.
+const NUMBERS_AT_A_TIME: usize = 1000;
+
+impl Queue {
+    pub(super) fn on_jobs_file(&mut self, file: Result<Arc<JobsFile>, Unreadable>, turn: &mut Turn) {
+        let file = match file {
+            Ok(file) => file,
+            Err(Unreadable(why)) => {
+                if self.kept_because.as_ref() != Some(&why) {
+                    self.kept_because = Some(why.clone());
+                    self.board.stale = true;
+                    turn.report(Report::QueueKept { why });
+                }
+                return;
+            }
+        };
+        if self.kept_because.take().is_some() {
+            turn.report(Report::QueueGood);
+        }
+        let live_lines: BTreeSet<u32> = self.live.values().filter_map(|live| live.line).collect();
+        let changes = self.lines.replace(&file, &self.durable, &live_lines);
+        self.follow_lines(&changes);
+        self.tell_changes(changes, turn);
+        self.blocked.clear();
+        let Self { lines, durable, .. } = self;
+        lines.rebuild_waiting(|lines, line| request_of(lines, durable, line));
+        if !self.file_known {
+            self.file_known = true;
+            self.tell_first_file(turn);
+        }
+        self.cancel_marked(turn);
+        if self.lines.any_waiting() {
+            self.rest = Rest::Busy;
+        }
+        self.board.stale = true;
+    }
+
+    /// Finds the lines of the running jobs in the new version.
+    fn follow_lines(&mut self, changes: &Changes) {
+        for live in self.live.values_mut() {
+            live.line = live.line.and_then(|line| changes.moved.get(&line).copied());
+        }
+        let lost: BTreeSet<_> =
+            self.live.values().filter(|live| live.line.is_none()).map(|live| live.no).collect();
+        if lost.is_empty() {
+            return;
+        }
+        // Jobs of an earlier run, and lines that went and came back.
+        for line in 0..self.lines.len() {
+            let entry = self.lines.entry(line);
+            if entry.state == LineState::Running && lost.contains(&entry.no) {
+                let attributes = *self.lines.file.attributes(line);
+                if let Some(live) = self.live.get_mut(&entry.no) {
+                    live.line = Some(super::lines::index(line));
+                    live.timeout = attributes.timeout;
+                    live.retries = attributes.retries.unwrap_or(self.config.oom_retries);
+                }
+            }
+        }
+    }
+
+    fn tell_changes(&mut self, changes: Changes, turn: &mut Turn) {
+        for held in changes.held {
+            turn.report(Report::EditIgnored {
+                no: held.job,
+                line: self.lines.file.line_no(held.line).0,
+                running: held.running,
+                command: self.lines.file.command(held.line).to_owned(),
+            });
+        }
+        for key in changes.left {
+            self.commit(Record::Left { key }, turn);
+        }
+    }
+
+    fn tell_first_file(&mut self, turn: &mut Turn) {
+        let done: Vec<(usize, Status, Option<model::Exit>)> = (0..self.lines.len())
+            .filter(|line| self.lines.entry(*line).state == LineState::Done)
+            .filter_map(|line| match self.durable.job(self.lines.key(line))?.phase {
+                Phase::Done { status, exit } => Some((line, status, exit)),
+                Phase::Waiting | Phase::Running(_) => None,
+            })
+            .collect();
+        self.summary.earlier = done.len();
+        turn.report(Report::Queued { jobs: self.lines.len(), done: done.len() });
+        let list_all = done.len() <= MAX_DONE_LISTED;
+        for (line, status, exit) in done {
+            let no = self.lines.entry(line).no;
+            let command = self.lines.file.command(line).to_owned();
+            if status.is_failure() {
+                self.note_failure(no, status, exit, &command);
+            }
+            if list_all || status.is_failure() {
+                turn.report(Report::AlreadyDone { no, status, command });
+            }
+        }
+    }
+
+    /// Stops what runs and ends what waits, where its line says `cancel`.
+    fn cancel_marked(&mut self, turn: &mut Turn) {
+        let lines: Vec<usize> = (0..self.lines.len())
+            .filter(|line| self.lines.file.attributes(*line).cancel)
+            .filter(|line| matches!(self.lines.entry(*line).state, LineState::Waiting | LineState::Running))
+            .collect();
+        for line in lines {
+            let no = self.lines.entry(line).no;
+            match self.lines.entry(line).state {
+                LineState::Running => self.cancel_running(no, turn),
+                LineState::Waiting => self.cancel_waiting(line, turn),
+                LineState::Done | LineState::Held => {}
+            }
+        }
+    }
+
+    fn cancel_waiting(&mut self, line: usize, turn: &mut Turn) {
+        let request = request_of(&self.lines, &self.durable, line);
+        self.lines.drop_waiting(&request, line);
+        self.finish_unstarted(line, Status::Cancelled, turn);
+        let (no, command) = (self.lines.entry(line).no, self.lines.file.command(line).to_owned());
+        turn.report(Report::CancelledPending { no, command });
+    }
+
+    /// Journals the end of a job that was not running.
+    pub(super) fn finish_unstarted(&mut self, line: usize, status: Status, turn: &mut Turn) {
+        let (key, no) = (self.lines.key(line), self.lines.entry(line).no);
+        self.lines.set_state(line, LineState::Done);
+        self.lines.set_journalled(line);
+        let peak_mib = std::collections::BTreeMap::new();
+        self.commit(Record::Done { key, no, status, exit: None, peak_mib, avg_util: None }, turn);
+        let command = self.lines.file.command(line).to_owned();
+        self.remember_done(no, command, status, None, None, None);
+    }
+
+    /// Journals the numbers of lines that were not started at once.
+    pub(super) fn journal_numbers(&mut self, turn: &mut Turn) {
+        if !self.file_known {
+            return;
+        }
+        for line in self.lines.take_unjournalled(NUMBERS_AT_A_TIME) {
+            let (key, no) = (self.lines.key(line), self.lines.entry(line).no);
+            let record = Record::Seen { key, no, command: self.lines.file.command(line).to_owned() };
+            self.durable.apply(&record);
+            turn.actions.push(crate::Action::Persist(record));
+        }
+    }
+}
+
+/// What the job of a line needs: what the line says, unless the job ran out of
+/// GPU memory before.
+pub(super) fn request_of(lines: &Lines, durable: &crate::queue::Durable, line: usize) -> allocation::Request {
+    let attributes = lines.file.attributes(line);
+    let next = durable.next_vram(lines.entry(line).no, || lines.key(line));
+    match next {
+        Some(next) => allocation::Request { vram: next.vram, gpus: attributes.gpus, alone: next.alone },
+        None => allocation::Request {
+            vram: attributes.vram,
+            gpus: attributes.gpus,
+            alone: attributes.vram.is_none(),
+        },
+    }
+}

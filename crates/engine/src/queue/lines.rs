@@ -1,0 +1,362 @@
+//! The jobs file as the queue sees it: which job each line is, and which lines
+//! wait.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use allocation::Request;
+use jobspec::{JobsFile, Origin};
+use model::{JobKey, JobNo};
+
+use crate::queue::Status;
+use crate::queue::durable::{Durable, Phase};
+
+/// The lines of the jobs file, each with the job it is.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) file: Arc<JobsFile>,
+    entries: Vec<Entry>,
+    waiting: BTreeMap<Request, VecDeque<u32>>,
+    last_no: u32,
+    /// Every line before this one is journalled.
+    seen_to: usize,
+}
+
+/// The job a line is. The command is in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Its number; 0 where it has none because the line is held.
+    pub(super) no: JobNo,
+    /// Which of the equal commands it is.
+    occurrence: u32,
+    pub(super) state: LineState,
+    /// Whether the journal knows its number.
+    journalled: bool,
+}
+
+/// Where the job of a line stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineState {
+    Waiting,
+    Running,
+    Done,
+    /// It stands where the line of a running or finished job stood, and is not
+    /// started.
+    Held,
+}
+
+/// What a new version of the file brought, besides the lines themselves.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Where each old line stands now, for those that are still there.
+    pub(super) moved: BTreeMap<u32, u32>,
+    /// Lines that are held from now on, and the old line each replaced.
+    pub(super) held: Vec<Held>,
+    /// Jobs whose line went while an equal one stayed.
+    pub(super) left: Vec<JobKey>,
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) line: usize,
+    pub(super) job: JobNo,
+    pub(super) running: bool,
+}
+
+impl Lines {
+    pub(super) fn new(last_no: u32) -> Self {
+        Self {
+            file: Arc::new(JobsFile::empty()),
+            entries: Vec::new(),
+            waiting: BTreeMap::new(),
+            last_no,
+            seen_to: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn entry(&self, line: usize) -> Entry {
+        self.entries[line]
+    }
+
+    pub(super) fn set_state(&mut self, line: usize, state: LineState) {
+        self.entries[line].state = state;
+    }
+
+    /// The line's job. Costs a SHA-1.
+    pub(super) fn key(&self, line: usize) -> JobKey {
+        JobKey::new(self.file.digest(line), self.entries[line].occurrence)
+    }
+
+    /// Takes in a new version of the file. `live` are the old lines whose jobs
+    /// run.
+    pub(super) fn replace(
+        &mut self,
+        file: &Arc<JobsFile>,
+        durable: &Durable,
+        live: &BTreeSet<u32>,
+    ) -> Changes {
+        let old_file = std::mem::replace(&mut self.file, Arc::clone(file));
+        let old = std::mem::take(&mut self.entries);
+        let alignment = jobspec::align(&old_file, file);
+        let mut changes = Changes::default();
+        let mut entries: Vec<Option<Entry>> = Vec::with_capacity(file.len());
+        let mut stayed = vec![false; old.len()];
+        for line in 0..file.len() {
+            entries.push(match alignment.origin(line) {
+                Origin::Kept(from) => {
+                    stayed[from] = true;
+                    note_move(&mut changes, live, from, line);
+                    Some(old[from])
+                }
+                // Moving a held line is how its owner says that it shall run.
+                Origin::Moved(from) => {
+                    stayed[from] = true;
+                    note_move(&mut changes, live, from, line);
+                    (old[from].state != LineState::Held).then_some(old[from])
+                }
+                Origin::Replaces(from) => hold(&mut changes, old[from], line),
+                Origin::Added => None,
+            });
+        }
+        let mut occurrences = Occurrences::of(file, &entries);
+        for (line, entry) in entries.iter_mut().enumerate() {
+            let held = entry.is_some_and(|entry| entry.state == LineState::Held);
+            if entry.is_none() || (held && is_known(file, line, durable)) {
+                *entry = Some(self.identify(file, line, durable, &mut occurrences));
+            }
+        }
+        self.entries = entries.into_iter().flatten().collect();
+        changes.held.retain(|held| self.entries[held.line].state == LineState::Held);
+        changes.left = left_behind(&old_file, &old, &stayed, file, durable);
+        self.seen_to = 0;
+        changes
+    }
+
+    fn identify(
+        &mut self,
+        file: &JobsFile,
+        line: usize,
+        durable: &Durable,
+        occurrences: &mut Occurrences,
+    ) -> Entry {
+        let occurrence = occurrences.take_free(file, line, durable);
+        // While the journal is empty no SHA-1 is needed.
+        let known =
+            (!durable.is_empty()).then(|| durable.job(JobKey::new(file.digest(line), occurrence))).flatten();
+        let Some(job) = known else {
+            self.last_no += 1;
+            let no = JobNo(self.last_no);
+            return Entry { no, occurrence, state: LineState::Waiting, journalled: false };
+        };
+        let state = match &job.phase {
+            Phase::Running(_) => LineState::Running,
+            // What could not run then may run now: it was never started.
+            Phase::Waiting | Phase::Done { status: Status::Infeasible, .. } => LineState::Waiting,
+            Phase::Done { .. } => LineState::Done,
+        };
+        Entry { no: job.no, occurrence, state, journalled: true }
+    }
+
+    /// Lines whose numbers the journal does not know yet, at most `limit`.
+    pub(super) fn take_unjournalled(&mut self, limit: usize) -> Vec<usize> {
+        let mut lines = Vec::new();
+        while self.seen_to < self.entries.len() && lines.len() < limit {
+            let entry = &mut self.entries[self.seen_to];
+            if !entry.journalled && entry.state == LineState::Waiting {
+                entry.journalled = true;
+                lines.push(self.seen_to);
+            }
+            self.seen_to += 1;
+        }
+        lines
+    }
+
+    /// Whether there may be lines whose numbers the journal does not know yet.
+    pub(super) fn has_unjournalled(&self) -> bool {
+        self.seen_to < self.entries.len()
+    }
+
+    /// Makes the list of waiting lines anew; `request` tells what each needs.
+    pub(super) fn rebuild_waiting(&mut self, request: impl Fn(&Self, usize) -> Request) {
+        self.waiting.clear();
+        // Neighbouring lines mostly need the same.
+        let mut run: Option<(Request, VecDeque<u32>)> = None;
+        for line in 0..self.entries.len() {
+            if self.entries[line].state != LineState::Waiting {
+                continue;
+            }
+            let needs = request(self, line);
+            match &mut run {
+                Some((same, lines)) if *same == needs => lines.push_back(index(line)),
+                other => {
+                    if let Some((same, lines)) = other.take() {
+                        self.waiting.entry(same).or_default().extend(lines);
+                    }
+                    *other = Some((needs, VecDeque::from([index(line)])));
+                }
+            }
+        }
+        if let Some((same, lines)) = run {
+            self.waiting.entry(same).or_default().extend(lines);
+        }
+    }
+
+    /// The first waiting line of each kind of need.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (Request, usize)> {
+        self.waiting.iter().filter_map(|(request, lines)| Some((*request, *lines.front()? as usize)))
+    }
+
+    pub(super) fn any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(super) fn count_waiting(&self) -> usize {
+        self.waiting.values().map(VecDeque::len).sum()
+    }
+
+    /// The first waiting lines in file order, with their needs.
+    pub(super) fn first_waiting(&self, limit: usize) -> Vec<(usize, Request)> {
+        let mut first: Vec<(usize, Request)> = self
+            .waiting
+            .iter()
+            .flat_map(|(request, lines)| lines.iter().take(limit).map(|line| (*line as usize, *request)))
+            .collect();
+        first.sort_unstable();
+        first.truncate(limit);
+        first
+    }
+
+    /// Takes the first waiting line of this need off the list.
+    pub(super) fn pop_waiting(&mut self, request: &Request) {
+        if let Some(lines) = self.waiting.get_mut(request) {
+            lines.pop_front();
+            if lines.is_empty() {
+                self.waiting.remove(request);
+            }
+        }
+    }
+
+    /// Takes one waiting line off the list.
+    pub(super) fn drop_waiting(&mut self, request: &Request, line: usize) {
+        if let Some(lines) = self.waiting.get_mut(request) {
+            if let Ok(at) = lines.binary_search(&index(line)) {
+                lines.remove(at);
+            }
+            if lines.is_empty() {
+                self.waiting.remove(request);
+            }
+        }
+    }
+
+    /// Puts a line back among the waiting ones, in its place.
+    pub(super) fn push_waiting(&mut self, request: Request, line: usize) {
+        let lines = self.waiting.entry(request).or_default();
+        if let Err(at) = lines.binary_search(&index(line)) {
+            lines.insert(at, index(line));
+        }
+        self.entries[line].state = LineState::Waiting;
+    }
+
+    pub(super) fn is_waiting(&self, request: &Request, line: usize) -> bool {
+        self.waiting.get(request).is_some_and(|lines| lines.binary_search(&index(line)).is_ok())
+    }
+
+    /// Notes that the journal knows the line's number.
+    pub(super) fn set_journalled(&mut self, line: usize) {
+        self.entries[line].journalled = true;
+    }
+}
+
+/// A file of over four billion lines does not get here.
+pub(super) fn index(line: usize) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
+}
+
+fn note_move(changes: &mut Changes, live: &BTreeSet<u32>, from: usize, line: usize) {
+    if live.contains(&index(from)) {
+        changes.moved.insert(index(from), index(line));
+    }
+}
+
+/// A line that stands where a running or finished job's line stood is held.
+fn hold(changes: &mut Changes, replaced: Entry, line: usize) -> Option<Entry> {
+    let running = match replaced.state {
+        LineState::Waiting => return None,
+        LineState::Held => return Some(replaced),
+        LineState::Running => true,
+        LineState::Done => false,
+    };
+    changes.held.push(Held { line, job: replaced.no, running });
+    Some(Entry { no: JobNo(0), occurrence: 0, state: LineState::Held, journalled: true })
+}
+
+/// Whether a held line has gone back to the text of a job we know.
+fn is_known(file: &JobsFile, line: usize, durable: &Durable) -> bool {
+    durable.job(JobKey::new(file.digest(line), 0)).is_some()
+}
+
+/// Known jobs whose line is gone while a line of the same text is still there.
+fn left_behind(
+    old_file: &JobsFile,
+    old: &[Entry],
+    stayed: &[bool],
+    file: &JobsFile,
+    durable: &Durable,
+) -> Vec<JobKey> {
+    let gone: Vec<usize> =
+        (0..old.len()).filter(|line| !stayed[*line] && old[*line].state != LineState::Held).collect();
+    if gone.is_empty() || durable.is_empty() {
+        return Vec::new();
+    }
+    let texts: BTreeSet<u64> = gone.iter().map(|line| old_file.text_hash(*line)).collect();
+    let still: BTreeSet<u64> =
+        (0..file.len()).map(|line| file.text_hash(line)).filter(|hash| texts.contains(hash)).collect();
+    gone.into_iter()
+        .filter(|line| still.contains(&old_file.text_hash(*line)))
+        .map(|line| JobKey::new(old_file.digest(line), old[line].occurrence))
+        .filter(|key| durable.job(*key).is_some())
+        .collect()
+}
+
+/// Which occurrences of each repeated text are taken.
+struct Occurrences {
+    taken: BTreeMap<u64, BTreeSet<u32>>,
+}
+
+impl Occurrences {
+    /// Those of the lines that have their identity already.
+    fn of(file: &JobsFile, entries: &[Option<Entry>]) -> Self {
+        let mut taken: BTreeMap<u64, BTreeSet<u32>> = (0..file.len())
+            .filter(|line| file.occurrence(*line) > 0)
+            .map(|line| (file.text_hash(line), BTreeSet::new()))
+            .collect();
+        if !taken.is_empty() {
+            for (line, entry) in entries.iter().enumerate() {
+                if let (Some(entry), Some(set)) = (entry, taken.get_mut(&file.text_hash(line)))
+                    && entry.state != LineState::Held
+                {
+                    set.insert(entry.occurrence);
+                }
+            }
+        }
+        Self { taken }
+    }
+
+    /// Takes the lowest free occurrence of the line's text.
+    fn take_free(&mut self, file: &JobsFile, line: usize, durable: &Durable) -> u32 {
+        let taken = self.taken.get_mut(&file.text_hash(line));
+        let is_free = |occurrence: u32| {
+            taken.as_ref().is_none_or(|taken| !taken.contains(&occurrence))
+                && !(durable.any_left() && durable.has_left(JobKey::new(file.digest(line), occurrence)))
+        };
+        let occurrence = (0..u32::MAX).find(|occurrence| is_free(*occurrence)).unwrap_or(u32::MAX);
+        if let Some(taken) = taken {
+            taken.insert(occurrence);
+        }
+        occurrence
+    }
+}

@@ -1,0 +1,126 @@
+//! An attempt that was begun and whose end we have not taken in.
+
+use std::collections::BTreeMap;
+
+use allocation::Occupant;
+use model::{AttemptId, GpuIndex, JobNo, Mib, SignedDuration, Timestamp};
+
+use crate::queue::Stopping;
+use crate::queue::durable::{Begun, Job};
+
+/// What is known of a running attempt. All of it can be found out again.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) attempt: AttemptId,
+    pub(super) no: JobNo,
+    /// Its line in the present file.
+    pub(super) line: Option<u32>,
+    pub(super) command: String,
+    pub(super) declared: Option<Mib>,
+    /// What it holds of the GPUs, for placement.
+    pub(super) occupant: Occupant,
+    pub(super) timeout: Option<SignedDuration>,
+    /// How often it may run out of GPU memory and be run again.
+    pub(super) retries: u32,
+    pub(super) since: Timestamp,
+    pub(super) known: Known,
+    pub(super) utilization: Mean,
+    pub(super) exceeds_told: bool,
+    /// The peak last told by `--verbose`.
+    pub(super) told: Option<Mib>,
+    pub(super) stop: Option<Stop>,
+}
+
+/// What the job host has said of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// We asked for it; nothing more is known.
+    Launched,
+    /// It was begun before this process; the host has not spoken of it yet.
+    Recovered,
+    /// It may not have been started: the host is asked to rule it out, again
+    /// at this time if it does not answer.
+    Doubtful { ask_again: Timestamp },
+    /// It runs.
+    Running,
+}
+
+/// An attempt that is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) why: Stopping,
+    /// When SIGKILL follows (again).
+    pub(super) kill_at: Timestamp,
+    pub(super) killed: bool,
+}
+
+/// A running mean.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Mean {
+    sum: f64,
+    count: u32,
+}
+
+impl Mean {
+    pub(super) fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    /// The mean, rounded to a tenth: more would be pretence.
+    pub(super) fn get(self) -> Option<f32> {
+        #[expect(clippy::cast_possible_truncation, reason = "a percentage to one decimal")]
+        (self.count > 0).then(|| ((self.sum / f64::from(self.count) * 10.0).round() / 10.0) as f32)
+    }
+}
+
+/// GPUs that an attempt may still hold memory on although it has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Lingering {
+    pub(super) attempt: AttemptId,
+    pub(super) occupant: Occupant,
+    pub(super) ended: Timestamp,
+}
+
+impl Live {
+    /// An attempt the journal says was begun.
+    pub(super) fn recovered(attempt: AttemptId, job: &Job, begun: &Begun, now: Timestamp) -> Self {
+        let declared = if job.alone(begun.declared) { None } else { begun.declared };
+        let occupant = Occupant { gpus: begun.gpus.clone(), declared, ..Occupant::default() };
+        Self {
+            attempt,
+            no: job.no,
+            line: None,
+            command: begun.command.clone(),
+            declared: begun.declared,
+            occupant,
+            timeout: None,
+            retries: 0,
+            since: now,
+            known: Known::Recovered,
+            utilization: Mean::default(),
+            exceeds_told: false,
+            told: None,
+            stop: None,
+        }
+    }
+
+    /// The most it has used of one GPU, where it was seen to use any.
+    pub(super) fn peak(&self) -> Option<Mib> {
+        self.occupant.peak.values().max().copied()
+    }
+
+    /// Its GPUs.
+    pub(super) fn gpus(&self) -> &[GpuIndex] {
+        &self.occupant.gpus
+    }
+
+    /// Takes in what it uses now.
+    pub(super) fn observe(&mut self, now: BTreeMap<GpuIndex, Mib>) {
+        for (gpu, used) in &now {
+            let peak = self.occupant.peak.entry(*gpu).or_default();
+            *peak = (*peak).max(*used);
+        }
+        self.occupant.now = now;
+    }
+}

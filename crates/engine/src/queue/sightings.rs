@@ -1,0 +1,256 @@
+//! What has become of attempts.
+
+use std::collections::BTreeSet;
+
+use model::{AttemptId, AttemptSighting, Exit, JobNo, LaunchError, Presence, SignedDuration};
+use policy::{Fit, Stopped, Verdict};
+
+use crate::queue::lines::LineState;
+use crate::queue::live::{Known, Lingering, Live};
+use crate::queue::machine::{Queue, Rest, Turn};
+use crate::queue::{Assessment, Effect, Ended, Record, Report, Status, Stopping};
+
+/// How long to wait before the job host is asked again for what it did not do.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+
+/// How an attempt ended, as its host tells it.
+struct End {
+    exit: Exit,
+    elapsed: SignedDuration,
+    tail: Box<str>,
+    survivors: bool,
+}
+
+impl Queue {
+    /// The host has told all it knows: what it does not know of has not begun,
+    /// and must not begin any more.
+    pub(super) fn on_survey(&mut self, sightings: Vec<AttemptSighting>, turn: &mut Turn) {
+        let seen: BTreeSet<AttemptId> = sightings.iter().map(|sighting| sighting.attempt).collect();
+        self.surveyed = true;
+        for live in self.live.values_mut().filter(|live| !seen.contains(&live.attempt)) {
+            live.known = Known::Doubtful { ask_again: turn.now + ASK_AGAIN };
+            turn.perform(Effect::Void(live.attempt));
+        }
+        self.on_sightings(sightings, turn);
+    }
+
+    pub(super) fn on_sightings(&mut self, sightings: Vec<AttemptSighting>, turn: &mut Turn) {
+        for sighting in sightings {
+            self.on_sighting(sighting, turn);
+        }
+    }
+
+    fn on_sighting(&mut self, sighting: AttemptSighting, turn: &mut Turn) {
+        let attempt = sighting.attempt;
+        let Some(no) = self.live_number(attempt) else { return };
+        match sighting.presence {
+            Presence::Running { elapsed, .. } => self.on_running(no, elapsed, turn),
+            Presence::Ended { exit, elapsed, tail, survivors } => {
+                self.on_ended(no, &End { exit, elapsed, tail, survivors }, turn);
+            }
+            Presence::Lost(why) => self.on_lost(no, &why, turn),
+            Presence::Interrupted | Presence::Voided => self.wait_again(no, turn),
+        }
+    }
+
+    /// The number of the job whose running attempt this is. What is said of an
+    /// earlier attempt is no news of the present one.
+    fn live_number(&self, attempt: AttemptId) -> Option<JobNo> {
+        let no = self.durable.job(attempt.key)?.no;
+        self.live.get(&no).filter(|live| live.attempt == attempt).map(|live| live.no)
+    }
+
+    fn on_running(&mut self, no: JobNo, elapsed: SignedDuration, turn: &mut Turn) {
+        let Some(live) = self.live.get_mut(&no) else { return };
+        if live.known == Known::Recovered {
+            live.since = turn.now - elapsed;
+            turn.report(Report::Adopted { no, elapsed });
+        }
+        live.known = Known::Running;
+        self.board.stale = true;
+    }
+
+    fn on_ended(&mut self, no: JobNo, end: &End, turn: &mut Turn) {
+        let Some(live) = self.take_live(no, end.survivors, turn) else { return };
+        let stopped = live.stop.map(|stop| match stop.why {
+            Stopping::Cancel => Stopped::Cancelled,
+            Stopping::Timeout => Stopped::TimedOut,
+            Stopping::Shutdown => Stopped::Shutdown,
+        });
+        match policy::classify(end.exit, stopped, &end.tail) {
+            Verdict::Success => self.finish(&live, Status::Ok, end, turn),
+            Verdict::Failed => self.finish(&live, Status::Failed, end, turn),
+            Verdict::TimedOut => self.finish(&live, Status::Timeout, end, turn),
+            Verdict::Cancelled => self.finish(&live, Status::Cancelled, end, turn),
+            Verdict::Interrupted => self.requeue_interrupted(&live, turn),
+            Verdict::OutOfMemory(_) if self.ooms(&live) < live.retries => self.run_again_larger(&live, turn),
+            Verdict::OutOfMemory(_) => self.finish(&live, Status::FailedOom, end, turn),
+        }
+    }
+
+    fn on_lost(&mut self, no: JobNo, why: &str, turn: &mut Turn) {
+        let Some(live) = self.take_live(no, false, turn) else { return };
+        let elapsed = turn.now.duration_since(live.since);
+        self.journal_done(&live, Status::Lost, None, turn);
+        turn.report(Report::Finished(Ended {
+            lost: Some(why.to_owned()),
+            ..ended(&live, Status::Lost, None, elapsed)
+        }));
+    }
+
+    /// The attempt did not run, or not to its end; the job waits again.
+    fn wait_again(&mut self, no: JobNo, turn: &mut Turn) {
+        if let Some(live) = self.take_live(no, false, turn) {
+            self.requeue_interrupted(&live, turn);
+        }
+    }
+
+    fn requeue_interrupted(&mut self, live: &Live, turn: &mut Turn) {
+        let AttemptId { key, attempt } = live.attempt;
+        self.commit(Record::Interrupted { key, attempt }, turn);
+        turn.report(Report::Requeued { no: live.no });
+        self.put_back(live);
+    }
+
+    fn run_again_larger(&mut self, live: &Live, turn: &mut Turn) {
+        let next = policy::after_oom(
+            live.occupant.declared.and(live.declared),
+            live.peak(),
+            self.node.largest(),
+            self.config.rules.margin,
+        );
+        // Once by itself on its GPUs, always so: there is nothing larger.
+        let (vram, alone) =
+            if live.occupant.declared.is_none() { (live.declared, true) } else { (next.vram, next.alone) };
+        let AttemptId { key, attempt } = live.attempt;
+        let ended = self.ooms(live) + 1;
+        self.commit(Record::Oom { key, attempt, next_vram: vram, alone }, turn);
+        turn.report(Report::OomRequeued {
+            no: live.no,
+            attempt: ended,
+            attempts: live.retries + 1,
+            old: live.declared,
+            new: vram,
+            alone,
+        });
+        self.put_back(live);
+    }
+
+    /// How often the job ran out of GPU memory before.
+    fn ooms(&self, live: &Live) -> u32 {
+        self.durable.job(live.attempt.key).map_or(0, |job| job.ooms)
+    }
+
+    fn put_back(&mut self, live: &Live) {
+        if let Some(line) = live.line {
+            let line = line as usize;
+            self.lines.set_state(line, LineState::Waiting);
+            let request = super::files::request_of(&self.lines, &self.durable, line);
+            self.lines.push_waiting(request, line);
+            self.blocked.remove(&request);
+        }
+        self.rest = Rest::Busy;
+    }
+
+    fn finish(&mut self, live: &Live, status: Status, end: &End, turn: &mut Turn) {
+        self.journal_done(live, status, Some(end.exit), turn);
+        let mut ended = ended(live, status, Some(end.exit), end.elapsed);
+        ended.survivors = end.survivors;
+        if status == Status::Ok
+            && let (Some(declared), Some(peak)) = (live.declared, live.peak())
+        {
+            ended.assessment = Some(match policy::fit(declared, peak, self.config.tolerance) {
+                Fit::Within => Assessment::Within,
+                Fit::Under(percent) => Assessment::Under(percent),
+                Fit::Over(percent) => Assessment::Over(percent),
+            });
+        }
+        match ended.assessment {
+            Some(Assessment::Under(_)) => self.summary.under += 1,
+            Some(Assessment::Over(_)) => self.summary.over += 1,
+            Some(Assessment::Within) | None => {}
+        }
+        if let Some(last) = self.recent.back_mut() {
+            last.assessment = ended.assessment;
+        }
+        turn.report(Report::Finished(ended));
+    }
+
+    fn journal_done(&mut self, live: &Live, status: Status, exit: Option<Exit>, turn: &mut Turn) {
+        self.commit(
+            Record::Done {
+                key: live.attempt.key,
+                no: live.no,
+                status,
+                exit,
+                peak_mib: live.occupant.peak.clone(),
+                avg_util: live.utilization.get(),
+            },
+            turn,
+        );
+        self.mark_line(live.line, LineState::Done);
+        self.remember_done(live.no, live.command.clone(), status, exit, live.peak(), None);
+    }
+
+    /// Takes an attempt that is over off the books. What it may still hold is
+    /// kept from others until it is seen to be free.
+    fn take_live(&mut self, no: JobNo, survivors: bool, turn: &Turn) -> Option<Live> {
+        let live = self.live.remove(&no)?;
+        self.blocked.clear();
+        self.board.stale = true;
+        self.sampling.stirred_at = Some(turn.now);
+        self.sampling.ended_meanwhile.insert(live.attempt);
+        if survivors || live.stop.is_some_and(|stop| stop.killed) {
+            let occupant = live.occupant.clone();
+            self.lingering.push(Lingering { attempt: live.attempt, occupant, ended: turn.now });
+        }
+        Some(live)
+    }
+
+    pub(super) fn on_refused(&mut self, attempt: AttemptId, why: LaunchError, turn: &mut Turn) {
+        let Some(no) = self.live_number(attempt) else { return };
+        match &why {
+            // It may have begun, or may still begin: have it ruled out.
+            LaunchError::Used | LaunchError::NoKeeper(_) => {
+                self.not_before = Some(turn.now + ASK_AGAIN);
+                if let Some(live) = self.live.get_mut(&no) {
+                    live.known = Known::Doubtful { ask_again: turn.now + ASK_AGAIN };
+                }
+                turn.perform(Effect::Void(attempt));
+            }
+            LaunchError::Spawn(_) => {
+                if let Some(live) = self.take_live(no, false, turn) {
+                    self.journal_done(&live, Status::Failed, None, turn);
+                }
+            }
+        }
+        turn.report(Report::NotStarted { no, why });
+    }
+
+    /// Asks again about attempts the host has not ruled out yet.
+    pub(super) fn ask_about_doubtful(&mut self, turn: &mut Turn) {
+        for live in self.live.values_mut() {
+            if let Known::Doubtful { ask_again } = &mut live.known
+                && *ask_again <= turn.now
+            {
+                *ask_again = turn.now + ASK_AGAIN;
+                turn.perform(Effect::Void(live.attempt));
+            }
+        }
+    }
+}
+
+fn ended(live: &Live, status: Status, exit: Option<Exit>, elapsed: SignedDuration) -> Ended {
+    Ended {
+        no: live.no,
+        status,
+        exit,
+        elapsed,
+        peak: live.occupant.peak.clone(),
+        declared: live.declared,
+        assessment: None,
+        utilization: live.utilization.get(),
+        survivors: false,
+        lost: None,
+    }
+}

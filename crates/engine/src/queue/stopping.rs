@@ -1,0 +1,96 @@
+//! Ending jobs before their time: SIGTERM, a grace, SIGKILL.
+
+use model::{JobNo, StopSignal, Timestamp};
+
+use crate::queue::live::{Known, Live, Stop};
+use crate::queue::machine::{Queue, Turn};
+use crate::queue::{Effect, Report, Stopping, Urgency};
+
+impl Queue {
+    pub(super) fn on_interrupt(&mut self, urgency: Urgency, turn: &mut Turn) {
+        if self.interrupted.is_some_and(|before| before >= urgency) {
+            return;
+        }
+        self.interrupted = Some(urgency);
+        turn.report(Report::Interrupted { urgency, running: self.live.len() });
+        let running: Vec<JobNo> = self.live.keys().copied().collect();
+        for no in running {
+            match urgency {
+                Urgency::Leave => {}
+                Urgency::Stop => self.stop(no, Stopping::Shutdown, turn),
+                Urgency::Kill => {
+                    self.stop(no, Stopping::Shutdown, turn);
+                    self.kill(no, turn);
+                }
+            }
+        }
+    }
+
+    pub(super) fn cancel_running(&mut self, no: JobNo, turn: &mut Turn) {
+        if self.live.get(&no).is_some_and(|live| live.stop.is_none()) {
+            turn.report(Report::Cancelling { no });
+            self.stop(no, Stopping::Cancel, turn);
+        }
+    }
+
+    fn stop(&mut self, no: JobNo, why: Stopping, turn: &mut Turn) {
+        let Some(live) = self.live.get_mut(&no) else { return };
+        if live.stop.is_none() {
+            live.stop = Some(Stop { why, kill_at: turn.now + self.config.grace, killed: false });
+            turn.perform(Effect::Signal { attempt: live.attempt, signal: StopSignal::Term });
+            self.board.stale = true;
+        }
+    }
+
+    fn kill(&mut self, no: JobNo, turn: &mut Turn) {
+        let Some(live) = self.live.get_mut(&no) else { return };
+        let Some(stop) = &mut live.stop else { return };
+        if !stop.killed {
+            turn.report(Report::Killing { no });
+        }
+        stop.killed = true;
+        // It may take a while in the driver; it does no harm to say it again.
+        stop.kill_at = turn.now + self.config.grace;
+        turn.perform(Effect::Signal { attempt: live.attempt, signal: StopSignal::Kill });
+    }
+
+    /// What is due because time has passed.
+    pub(super) fn on_time(&mut self, turn: &mut Turn) {
+        self.ask_about_doubtful(turn);
+        let due: Vec<(JobNo, bool)> = self
+            .live
+            .values()
+            .filter(|live| stop_deadline(live).is_some_and(|at| at <= turn.now))
+            .map(|live| (live.no, live.stop.is_some()))
+            .collect();
+        for (no, stopping) in due {
+            if stopping { self.kill(no, turn) } else { self.time_out(no, turn) }
+        }
+    }
+
+    fn time_out(&mut self, no: JobNo, turn: &mut Turn) {
+        let Some((since, limit)) = self.live.get(&no).and_then(|live| Some((live.since, live.timeout?)))
+        else {
+            return;
+        };
+        turn.report(Report::TimedOut { no, after: turn.now.duration_since(since), limit });
+        self.stop(no, Stopping::Timeout, turn);
+    }
+
+    pub(super) fn next_stop_deadline(&self) -> Option<Timestamp> {
+        let doubts = self.live.values().filter_map(|live| match live.known {
+            Known::Doubtful { ask_again } => Some(ask_again),
+            Known::Launched | Known::Recovered | Known::Running => None,
+        });
+        self.live.values().filter_map(stop_deadline).chain(doubts).min()
+    }
+}
+
+/// When a job is to be stopped, or killed if it is being stopped.
+fn stop_deadline(live: &Live) -> Option<Timestamp> {
+    match (live.stop, live.timeout) {
+        (Some(stop), _) => Some(stop.kill_at),
+        (None, Some(timeout)) => Some(live.since + timeout),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,194 @@
+//! What can be wrong with a line, in the Python tool's words and with advice.
+
+use std::fmt;
+use std::ops::Range;
+
+/// The number of a line in its file, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LineNo(pub u32);
+
+/// A line is not a job.
+///
+/// Prints as `line 3: gpus must be >= 1, got 0`, followed by the remedy where
+/// there is one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {kind}{}", Appended(.kind.remedy()))]
+pub struct SyntaxError {
+    /// The line.
+    pub line: LineNo,
+    /// Where in the line, in bytes from its start as it stands in the file.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub kind: SyntaxErrorKind,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SyntaxErrorKind {
+    /// It starts with `[` and has no `]`.
+    #[error("unterminated '[...]' attribute block")]
+    Unterminated,
+    /// Nothing follows the block.
+    #[error("attribute block present but command is empty")]
+    EmptyCommand,
+    /// A word of the block is no attribute at all.
+    #[error("malformed attribute {} (expected key=value, or bare 'cancel')", Quoted(.token))]
+    Malformed {
+        /// The word.
+        token: String,
+    },
+    /// There is no such attribute, or `cancel` was given a value.
+    #[error("unknown attribute {} (known: vram, gpus, timeout, retries, cancel)", Quoted(.key))]
+    Unknown {
+        /// Its name, in lower case.
+        key: String,
+    },
+    /// `vram` is not a decimal number with a known unit.
+    #[error("cannot parse vram value {} (use MiB or a G/GiB suffix)", Quoted(.value))]
+    VramMalformed {
+        /// The value.
+        value: String,
+    },
+    /// `vram` rounds to less than one MiB.
+    #[error("vram must be positive, got {}", Quoted(.value))]
+    VramNotPositive {
+        /// The value.
+        value: String,
+    },
+    /// `vram` is more than any GPU has.
+    #[error("vram is too large, got {}", Quoted(.value))]
+    VramTooLarge {
+        /// The value.
+        value: String,
+    },
+    /// `timeout` is not a decimal number with a known unit.
+    #[error("cannot parse duration {} (use s/m/h/d)", Quoted(.value))]
+    TimeoutMalformed {
+        /// The value.
+        value: String,
+    },
+    /// `timeout` rounds to less than one millisecond.
+    #[error("timeout must be positive, got {}", Quoted(.value))]
+    TimeoutNotPositive {
+        /// The value.
+        value: String,
+    },
+    /// `timeout` is more than a hundred years.
+    #[error("timeout is too long, got {} (at most 36525d)", Quoted(.value))]
+    TimeoutTooLong {
+        /// The value.
+        value: String,
+    },
+    /// `gpus` or `retries` is not written in decimal digits alone.
+    #[error("{attribute} must be an integer, got {}", Quoted(.value))]
+    NotInteger {
+        /// Which of the two.
+        attribute: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// `gpus` or `retries` is too small.
+    #[error("{attribute} must be >= {least}, got {value}")]
+    TooSmall {
+        /// Which of the two.
+        attribute: &'static str,
+        /// The least it may be.
+        least: u32,
+        /// The value.
+        value: String,
+    },
+    /// `gpus` or `retries` is too large.
+    #[error("{attribute} must be <= {most}, got {value}")]
+    TooLarge {
+        /// Which of the two.
+        attribute: &'static str,
+        /// The most it may be.
+        most: u32,
+        /// The value.
+        value: String,
+    },
+    /// A NUL byte in the command: the system can't pass it to a shell.
+    #[error("the command contains a NUL byte")]
+    NulByte,
+    /// The file is larger than 4 GiB; none of it was read. Told of line 1.
+    #[error("the file is larger than 4 GiB")]
+    FileTooLarge,
+}
+
+/// How to begin a command with the shell's own `[`.
+const SHELL_TEST: &str = "to start a command with a shell test, write 'test ...' or put '[]' before it";
+
+impl SyntaxErrorKind {
+    /// What the user can do about it, where that is not plain from the error.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed { token } => malformed_remedy(token),
+            Self::Unknown { key } if key == "cancel" => Some("write 'cancel' without a value"),
+            Self::Unknown { key } => is_shell(key).then_some(SHELL_TEST),
+            Self::VramMalformed { value } | Self::NotInteger { value, .. } => comma_remedy(value),
+            Self::TimeoutMalformed { value } => {
+                comma_remedy(value).or(Some("write one number with one unit, such as 1.5h"))
+            }
+            Self::VramTooLarge { .. } => Some("a number without a unit is in MiB"),
+            Self::NulByte => Some("remove it: it can't be passed to a shell"),
+            Self::FileTooLarge => Some("split it"),
+            Self::Unterminated
+            | Self::EmptyCommand
+            | Self::VramNotPositive { .. }
+            | Self::TimeoutNotPositive { .. }
+            | Self::TimeoutTooLong { .. }
+            | Self::TooSmall { .. }
+            | Self::TooLarge { .. } => None,
+        }
+    }
+}
+
+fn malformed_remedy(token: &str) -> Option<&'static str> {
+    let word = token.to_ascii_lowercase();
+    match word.as_str() {
+        "vram" | "gpus" | "timeout" | "retries" => Some("write key=value without spaces around the '='"),
+        "g" | "gb" | "gib" | "m" | "mb" | "mib" | "s" | "h" | "d" => {
+            Some("write a number and its unit without a space")
+        }
+        _ if is_shell(&word) => Some(SHELL_TEST),
+        _ => comma_remedy(&word),
+    }
+}
+
+fn comma_remedy(text: &str) -> Option<&'static str> {
+    text.contains(',').then_some("separate attributes by spaces, not commas")
+}
+
+/// Whether a word can only come from a shell's test, such as `-f`, `"$x"`, or
+/// the second bracket of `[[`.
+fn is_shell(word: &str) -> bool {
+    word.starts_with(['-', '!', '[', '(', '"', '\'']) || word.contains(['$', '`'])
+}
+
+impl fmt::Display for LineNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A user's text between quotes, with its control characters made harmless.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("'")?;
+        for c in self.0.chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
+        f.write_str("'")
+    }
+}
+
+/// A remedy behind what it remedies.
+struct Appended(Option<&'static str>);
+
+impl fmt::Display for Appended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+    }
+}
