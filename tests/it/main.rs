@@ -1,3 +1,4 @@
 //! Tests across crates.
 
 mod tidy;
+mod simulation;

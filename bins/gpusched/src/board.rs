@@ -29,12 +29,18 @@ pub fn text(board: &Board, zone: &TimeZone) -> String {
     if let Some(why) = &board.gpus_unknown {
         let _ = writeln!(out, "! the GPUs cannot be read, so nothing new starts: {}", printable(why));
     }
-    board.running.iter().for_each(|job| running(&mut out, job));
-    shown_pending.iter().for_each(|job| pending(&mut out, job));
+    for job in &board.running {
+        running(&mut out, job);
+    }
+    for job in shown_pending {
+        pending(&mut out, job);
+    }
     if more_pending > 0 {
         let _ = writeln!(out, "… and {more_pending} more pending");
     }
-    board.done.iter().for_each(|job| done(&mut out, job));
+    for job in &board.done {
+        done(&mut out, job);
+    }
     if let Some(more @ 1..) = board.done_count.checked_sub(board.done.len()) {
         let _ = writeln!(out, "… and {more} more done");
     }
@@ -102,10 +108,7 @@ fn done(out: &mut String, job: &BoardDone) {
         (Status::Ok, Some(Assessment::Over(_))) => "over",
         (status, _) => word(status),
     };
-    let facts = [
-        job.exit.map(|exit| format!("exit {exit}")),
-        job.peak.map(|peak| format!("peak {peak}")),
-    ];
+    let facts = [job.exit.map(|exit| format!("exit {exit}")), job.peak.map(|peak| format!("peak {peak}"))];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
     let _ = writeln!(out, "{mark} job {:<3} {verdict}{facts} — {}", job.no.0, shown(&job.command));
@@ -113,7 +116,8 @@ fn done(out: &mut String, job: &BoardDone) {
 
 /// `gpu0:500, gpu1:7`.
 fn per_gpu(amounts: &BTreeMap<GpuIndex, Mib>) -> String {
-    let parts: Vec<String> = amounts.iter().map(|(gpu, amount)| format!("gpu{gpu}:{}", amount.get())).collect();
+    let parts: Vec<String> =
+        amounts.iter().map(|(gpu, amount)| format!("gpu{gpu}:{}", amount.get())).collect();
     parts.join(", ")
 }
 
@@ -176,7 +180,8 @@ mod tests {
     #[test]
     fn jobs_that_run() {
         let stopping = BoardRunning { stopping: Some(Stopping::Cancel), ..a_running(12) };
-        let fresh = BoardRunning { now: BTreeMap::new(), peak: None, gpus: vec![GpuIndex(1)], ..a_running(3) };
+        let fresh =
+            BoardRunning { now: BTreeMap::new(), peak: None, gpus: vec![GpuIndex(1)], ..a_running(3) };
         check(
             &Board { running: vec![a_running(1), stopping, fresh], ..board() },
             "gpusched status @ 09:30:14 — 3 running, 0 pending, 0 done\n\

@@ -45,6 +45,7 @@ pub enum Command {
 }
 
 /// The flags of the queue, as they were typed.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct Args {
     /// The jobs: one shell command per line, with [vram=18G gpus=2 ...] before it where needed
@@ -103,8 +104,8 @@ pub struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub sim: Option<u16>,
 
-    /// Where the state of the GPUs comes from
-    #[arg(long, value_enum, value_name = "SOURCE", default_value_t = GpuSource::Auto)]
+    /// Where the state of the GPUs comes from: auto, nvml or nvidia-smi
+    #[arg(long, value_enum, value_name = "SOURCE", default_value_t = GpuSource::Auto, hide_possible_values = true)]
     pub gpu_source: GpuSource,
 }
 
@@ -201,7 +202,7 @@ mod tests {
         use clap::error::ErrorKind;
         assert_eq!(parse(&[]), Err(ErrorKind::MissingRequiredArgument));
         assert_eq!(parse(&["j", "--wrong"]), Err(ErrorKind::UnknownArgument));
-        assert_eq!(parse(&["j", "k"]), Err(ErrorKind::UnknownArgument));
+        assert_eq!(parse(&["j", "k"]), Err(ErrorKind::ArgumentConflict));
         assert_eq!(parse(&["j", "--margin", "-5"]), Err(ErrorKind::ValueValidation));
         assert_eq!(parse(&["j", "--sim", "x"]), Err(ErrorKind::ValueValidation));
         assert_eq!(parse(&["j", "--gpu-source", "x"]), Err(ErrorKind::InvalidValue));

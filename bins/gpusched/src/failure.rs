@@ -1,5 +1,6 @@
 //! Why the program could not do its work, and what its exit code says of it.
 
+use std::error::Error;
 use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -44,6 +45,22 @@ impl Failure {
     /// A failure without advice.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
         Self { kind, message: message.to_string(), hints: Vec::new() }
+    }
+
+    /// A failure with all that led to it.
+    pub fn caused(kind: Kind, error: &dyn Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let words = error.to_string();
+            // Some errors tell their cause themselves.
+            if !message.contains(&words) {
+                message.push_str(": ");
+                message.push_str(&words);
+            }
+            cause = error.source();
+        }
+        Self::new(kind, message)
     }
 
     /// Something asked for that makes no sense.

@@ -41,7 +41,7 @@ const GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// A shorter time between two looks at the GPUs would only heat the machine.
 const SHORTEST_POLL: Duration = Duration::from_millis(10);
 
-const LONGEST_POLL: Duration = Duration::from_hours(24);
+const LONGEST_POLL: Duration = Duration::from_secs(24 * 3600);
 
 impl Plan {
     /// The meaning of the words.

@@ -37,10 +37,13 @@ impl Words {
                 format!("{found} GPUs: [{}]", join(usable, ", "))
             }
             Report::Started { no, gpus, dispatched, total, declared, command } => {
-                let how = declared
-                    .map_or("undeclared (exclusive idle GPU)".to_owned(), |vram| format!("declared {vram}/gpu"));
+                let how = declared.map_or("undeclared (exclusive idle GPU)".to_owned(), |vram| {
+                    format!("declared {vram}/gpu")
+                });
                 let (gpus, command) = (join(gpus, ","), shown(command));
-                format!("job {no} started on gpu [{gpus}] ({dispatched}/{total} dispatched, {how}) — {command}")
+                format!(
+                    "job {no} started on gpu [{gpus}] ({dispatched}/{total} dispatched, {how}) — {command}"
+                )
             }
             Report::Usage { no, now, peak } => format!("job {no} vram now {} (peak {peak})", per_gpu(now)),
             Report::Exceeds { no, gpu, peak, declared } => format!(
@@ -49,7 +52,10 @@ impl Words {
                 (f64::from(peak.get()) / f64::from(declared.get().max(1)) - 1.0) * 100.0
             ),
             Report::OomRequeued { no, attempt, attempts, old, new, alone } => {
-                format!("↻ job {no} hit CUDA OOM (attempt {attempt}/{attempts}) — requeued{}", bump(*old, *new, *alone))
+                format!(
+                    "↻ job {no} hit CUDA OOM (attempt {attempt}/{attempts}) — requeued{}",
+                    bump(*old, *new, *alone)
+                )
             }
             Report::Infeasible { no, why, command } => {
                 format!("WARN  job {no} INFEASIBLE — {why}; marking failed: {}", shown(command))
@@ -58,15 +64,23 @@ impl Words {
                 let (after, limit) = (after.as_secs_f64(), limit.as_secs_f64());
                 format!("WARN  job {no} TIMEOUT after {after:.0}s (limit {limit}s) — SIGTERM")
             }
-            Report::Cancelling { no } => format!("WARN  job {no} CANCELLED by user — SIGTERM to its process group"),
+            Report::Cancelling { no } => {
+                format!("WARN  job {no} CANCELLED by user — SIGTERM to its process group")
+            }
             Report::Killing { no } => format!("WARN  job {no} did not exit after SIGTERM — SIGKILL"),
-            Report::CancelledPending { no, command } => format!("job {no} cancelled before start: {}", shown(command)),
+            Report::CancelledPending { no, command } => {
+                format!("job {no} cancelled before start: {}", shown(command))
+            }
             Report::AlreadyDone { no, status, command } => already_done(*no, *status, command),
             Report::Adopted { no, elapsed } => {
                 let elapsed = elapsed.as_secs_f64();
-                format!("job {no} still runs from an earlier run (for {elapsed:.0}s) — looking after it again")
+                format!(
+                    "job {no} still runs from an earlier run (for {elapsed:.0}s) — looking after it again"
+                )
             }
-            Report::Requeued { no } => format!("job {no} was interrupted by a reboot or a crash — re-queuing"),
+            Report::Requeued { no } => {
+                format!("job {no} was interrupted by a reboot or a crash — re-queuing")
+            }
             Report::NotStarted { no, why } => not_started(*no, why),
             Report::QueueKept { why } => {
                 format!("WARN  jobs file unreadable, keeping previous queue: {}", printable(why))
@@ -130,10 +144,14 @@ impl Words {
         let mut lines = vec![line];
         if ended.status == Status::Lost {
             let why = printable(ended.lost.as_deref().unwrap_or("nobody saw it end"));
-            lines.push(format!("WARN  job {no} is LOST — {why}; it is not run again (change its line to run it again)"));
+            lines.push(format!(
+                "WARN  job {no} is LOST — {why}; it is not run again (change its line to run it again)"
+            ));
         }
         if ended.survivors {
-            lines.push(format!("WARN  job {no} left processes behind — their memory counts as used until they end"));
+            lines.push(format!(
+                "WARN  job {no} left processes behind — their memory counts as used until they end"
+            ));
         }
         lines
     }

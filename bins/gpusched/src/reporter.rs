@@ -1,5 +1,6 @@
 //! Tells reports on standard output, each line with the time of day.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use driver::publish::Reporter;
@@ -31,12 +32,23 @@ impl<W: Write> TextReporter<W> {
         Self { out: Some(out), words, zone }
     }
 
+    /// Says something that is not the queue's own report.
+    pub fn note(&mut self, line: &str) {
+        self.write(&[line.to_owned()], Timestamp::now());
+    }
+
     fn tell(&mut self, report: &Report, now: Timestamp) {
+        if self.out.is_some() {
+            self.write(&self.words.lines(report), now);
+        }
+    }
+
+    fn write(&mut self, lines: &[String], now: Timestamp) {
         let Some(out) = &mut self.out else { return };
         let time = self.zone.to_datetime(now).strftime("%H:%M:%S");
         let mut text = String::new();
-        for line in self.words.lines(report) {
-            text.push_str(&format!("[{time}] {line}\n"));
+        for line in lines {
+            let _ = writeln!(text, "[{time}] {line}");
         }
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             self.out = None;

@@ -194,10 +194,12 @@ pub fn headroom<'a>(
 /// A job that shares goes where it fits most tightly, so that large gaps are
 /// kept for large jobs; one that wants its GPUs alone takes the first idle ones.
 /// The order of the occupants does not matter.
-pub fn place<'a, I>(request: &Request, node: &Node, occupants: I, rules: &Rules) -> Placement
-where
-    I: IntoIterator<Item = &'a Occupant> + Clone,
-{
+pub fn place<'a>(
+    request: &Request,
+    node: &Node,
+    occupants: impl IntoIterator<Item = &'a Occupant>,
+    rules: &Rules,
+) -> Placement {
     if !node.read {
         return Placement::Wait(Shortfall::Unread);
     }

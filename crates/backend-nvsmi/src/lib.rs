@@ -62,7 +62,7 @@ pub fn open<R: Runner + 'static>(runner: R, choice: Choice) -> Result<Gpus, Nvml
             Ok(Gpus::new(gpus, description))
         }
         Err(error) if choice == Choice::Nvml => Err(error),
-        Err(error) => Ok(Gpus::new(NvidiaSmi::new(runner), format!("nvidia-smi, for {error}"))),
+        Err(error) => Ok(Gpus::new(NvidiaSmi::new(runner), format!("nvidia-smi ({error})"))),
     }
 }
 
@@ -72,7 +72,7 @@ impl Gpus {
     }
 
     /// Where the numbers come from, in words: `NVML, driver 570.124` or
-    /// `nvidia-smi, for NVML cannot be loaded`.
+    /// `nvidia-smi (NVML cannot be used)`.
     pub fn describe(&self) -> &str {
         &self.description
     }

@@ -18,7 +18,7 @@ const MOST_PID: u32 = 1 << 22;
 #[derive(Debug, thiserror::Error)]
 pub enum NvmlError {
     /// It can't be loaded, or it did not come up.
-    #[error("NVML cannot be loaded")]
+    #[error("NVML cannot be used")]
     Load(#[source] Code),
     /// The driver is too old for this program.
     #[error("NVML lacks {symbol}: the driver is too old")]

@@ -98,11 +98,13 @@ mod tests {
 
     /// Answers in turn and remembers what was asked: the first letters of the
     /// query, its number of fields, and the patience in seconds.
-    #[derive(Default)]
     struct Script {
-        answers: VecDeque<Result<CommandOutput, CommandError>>,
+        answers: VecDeque<Answer>,
         asked: Vec<String>,
     }
+
+    /// Exit code and standard output; nothing where it does not answer in time.
+    type Answer = Option<(i32, &'static str)>;
 
     impl Runner for Script {
         fn run(&mut self, argv: &[&str], timeout: Duration) -> Result<CommandOutput, CommandError> {
@@ -110,15 +112,18 @@ mod tests {
             let (query, fields) = argv[1].split_once('=').expect("a query with fields");
             let count = fields.split(',').count();
             self.asked.push(format!("{query} {count} {}s", timeout.as_secs()));
-            self.answers.pop_front().expect("no more calls than answers")
+            let answer = self.answers.pop_front().expect("no more calls than answers");
+            let output = |(code, stdout): (i32, &str)| CommandOutput {
+                code: Some(code),
+                stdout: stdout.to_owned(),
+                stderr: String::new(),
+            };
+            let program = argv[0].to_owned();
+            answer.map(output).ok_or(CommandError::TimedOut { program, seconds: timeout.as_secs() })
         }
     }
 
-    fn answer(code: i32, stdout: &str) -> Result<CommandOutput, CommandError> {
-        Ok(CommandOutput { code: Some(code), stdout: stdout.to_owned(), stderr: String::new() })
-    }
-
-    fn nvidia_smi<const N: usize>(answers: [Result<CommandOutput, CommandError>; N]) -> NvidiaSmi<Script> {
+    fn nvidia_smi<const N: usize>(answers: [Answer; N]) -> NvidiaSmi<Script> {
         NvidiaSmi::new(Script { answers: answers.into(), asked: Vec::new() })
     }
 
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn idle_gpus_take_one_call() {
-        let mut smi = nvidia_smi([answer(0, IDLE_GPU), answer(0, IDLE_GPU)]);
+        let mut smi = nvidia_smi([Some((0, IDLE_GPU)), Some((0, IDLE_GPU))]);
         assert_eq!(smi.snapshot().unwrap().apps, []);
         assert_eq!(smi.snapshot().unwrap().gpus.len(), 1);
         assert_eq!(smi.runner.asked, ["--query-gpu 10 60s", "--query-gpu 10 10s"]);
@@ -138,7 +143,7 @@ mod tests {
     #[test]
     fn processes_are_asked_for_where_memory_is_used_or_unknown() {
         for gpu in [BUSY_GPU, UNTOLD_GPU] {
-            let mut smi = nvidia_smi([answer(0, gpu), answer(0, "GPU-0, 12, 13\n")]);
+            let mut smi = nvidia_smi([Some((0, gpu)), Some((0, "GPU-0, 12, 13\n"))]);
             let app = ComputeApp {
                 gpu: GpuIndex(0),
                 pid: model::Pid(12),
@@ -153,10 +158,10 @@ mod tests {
     #[test]
     fn refused_fields_are_given_up_for_good() {
         let mut smi = nvidia_smi([
-            answer(2, REFUSED),
-            answer(2, REFUSED),
-            answer(0, "0, GPU-0, 24576, 4, 24210\n"),
-            answer(0, "0, GPU-0, 24576, 4, 24210\n"),
+            Some((2, REFUSED)),
+            Some((2, REFUSED)),
+            Some((0, "0, GPU-0, 24576, 4, 24210\n")),
+            Some((0, "0, GPU-0, 24576, 4, 24210\n")),
         ]);
         assert_eq!(smi.snapshot().unwrap(), smi.snapshot().unwrap());
         let expect = ["--query-gpu 10 60s", "--query-gpu 6 10s", "--query-gpu 5 10s", "--query-gpu 5 10s"];
@@ -165,7 +170,7 @@ mod tests {
 
     /// What the snapshot fails with.
     #[track_caller]
-    fn check_unavailable<const N: usize>(answers: [Result<CommandOutput, CommandError>; N], expect: &str) {
+    fn check_unavailable<const N: usize>(answers: [Answer; N], expect: &str) {
         let mut smi = nvidia_smi(answers);
         assert_eq!(smi.snapshot(), Err(Unavailable(expect.to_owned())));
         assert!(smi.runner.answers.is_empty());
@@ -173,42 +178,45 @@ mod tests {
 
     #[test]
     fn what_is_no_answer() {
-        let timed_out = CommandError::TimedOut { program: "nvidia-smi".to_owned(), seconds: 60 };
-        check_unavailable([Err(timed_out)], "nvidia-smi did not answer within 60 s");
+        check_unavailable([None], "nvidia-smi did not answer within 60 s");
         check_unavailable(
-            [answer(2, REFUSED), answer(2, REFUSED), answer(2, REFUSED)],
+            [Some((2, REFUSED)), Some((2, REFUSED)), Some((2, REFUSED))],
             "nvidia-smi failed with code 2 (an argument is not valid): Field \"x\" is not a valid field to query.",
         );
         check_unavailable(
-            [answer(6, "No devices were found\n")],
+            [Some((6, "No devices were found\n"))],
             "nvidia-smi failed with code 6 (nothing was found): No devices were found; \
              the driver sees no GPU: see the kernel log",
         );
-        check_unavailable([answer(0, "")], "nvidia-smi: the driver lists no GPU");
+        check_unavailable([Some((0, ""))], "nvidia-smi: the driver lists no GPU");
         check_unavailable(
-            [answer(0, BUSY_GPU), answer(4, "")],
+            [Some((0, BUSY_GPU)), Some((4, ""))],
             "nvidia-smi failed with code 4 (no permission)",
         );
     }
 
     #[test]
     fn complaints_among_the_rows_are_passed_on() {
-        let text = format!("{IDLE_GPU}{}", include_str!("../fixtures/no-handle.txt"));
-        let unavailable = nvidia_smi([answer(0, &text)]).snapshot().unwrap_err().0;
+        let unavailable = nvidia_smi([Some((0, include_str!("../fixtures/rows-and-complaint.csv")))])
+            .snapshot()
+            .unwrap_err()
+            .0;
         assert!(unavailable.contains("GPU0000:07:00.0: Unknown Error"), "{unavailable}");
         assert!(unavailable.contains("Xid"), "{unavailable}");
     }
 
     #[test]
     fn a_corrupt_inforom_is_only_a_warning() {
-        let text = format!("{IDLE_GPU}WARNING: infoROM is corrupted at gpu 0000:89:00.0\n");
-        assert_eq!(nvidia_smi([answer(14, &text)]).snapshot().unwrap().gpus.len(), 1);
+        let text = concat!(
+            "0, GPU-0, 24576, 16, 24210, 0, Disabled, P8, 33, 14.1\n",
+            "WARNING: infoROM is corrupted at gpu 0000:89:00.0\n"
+        );
+        assert_eq!(nvidia_smi([Some((14, text))]).snapshot().unwrap().gpus.len(), 1);
     }
 
     #[test]
     fn patience_lasts_until_the_first_answer() {
-        let timed_out = || Err(CommandError::TimedOut { program: "nvidia-smi".to_owned(), seconds: 60 });
-        let mut smi = nvidia_smi([timed_out(), answer(0, IDLE_GPU), timed_out()]);
+        let mut smi = nvidia_smi([None, Some((0, IDLE_GPU)), None]);
         let told: Vec<_> = (0..3).map(|_| smi.snapshot().is_ok()).collect();
         assert_eq!(told, [false, true, false]);
         assert_eq!(smi.runner.asked, ["--query-gpu 10 60s", "--query-gpu 10 60s", "--query-gpu 10 10s"]);

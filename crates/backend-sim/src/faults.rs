@@ -5,50 +5,50 @@ use crate::rng::Rng;
 /// The probability of each fault. A seed draws them: most worlds have a few
 /// kinds, some have all.
 #[derive(Debug, Clone, Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// The scheduler dies between two actions.
-    pub crash: f64,
+    pub(crate) crash: f64,
     /// A write to the journal stops half-way and the scheduler dies.
-    pub torn_append: f64,
+    pub(crate) torn_append: f64,
     /// The disk is full: a write fails after a part of it.
-    pub disk_full: f64,
+    pub(crate) disk_full: f64,
     /// A sync fails.
-    pub sync_fails: f64,
+    pub(crate) sync_fails: f64,
     /// The machine reboots when the scheduler dies, losing what was not synced.
-    pub reboot: f64,
+    pub(crate) reboot: f64,
     /// The keeper is killed (looked at whenever a job starts or ends).
-    pub keeper_killed: f64,
+    pub(crate) keeper_killed: f64,
     /// A request to the keeper arrives late, even after the scheduler's death.
-    pub late_launch: f64,
+    pub(crate) late_launch: f64,
     /// The keeper can't be asked.
-    pub no_keeper: f64,
+    pub(crate) no_keeper: f64,
     /// The GPUs can't be read.
-    pub gpus_unknown: f64,
+    pub(crate) gpus_unknown: f64,
     /// Reading the GPUs takes ten seconds and then fails.
-    pub gpus_hang: f64,
+    pub(crate) gpus_hang: f64,
     /// A GPU is missing from one answer.
-    pub gpu_vanishes: f64,
+    pub(crate) gpu_vanishes: f64,
     /// Cells of an answer are `[N/A]`.
-    pub cells_unknown: f64,
+    pub(crate) cells_unknown: f64,
     /// A job uses more than it declared.
-    pub overshoot: f64,
+    pub(crate) overshoot: f64,
     /// A job fails by itself.
-    pub job_fails: f64,
+    pub(crate) job_fails: f64,
     /// A job ignores SIGTERM.
-    pub ignores_term: f64,
+    pub(crate) ignores_term: f64,
     /// A job leaves processes behind that hold memory for a while.
-    pub leaves_survivors: f64,
+    pub(crate) leaves_survivors: f64,
     /// Other people's processes come and go on the GPUs.
-    pub strangers: f64,
+    pub(crate) strangers: f64,
     /// A saved jobs file is half-way through an edit.
-    pub broken_save: f64,
+    pub(crate) broken_save: f64,
     /// Someone ends the scheduler with a signal.
-    pub interrupted: f64,
+    pub(crate) interrupted: f64,
 }
 
 impl Faults {
     /// No faults at all.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self::default()
     }
 

@@ -36,9 +36,7 @@ enum State {
         since: Instant,
     },
     /// A sample is being taken that has been answered already.
-    Stuck {
-        since: Instant,
-    },
+    Stuck,
 }
 
 impl GpuReader {
@@ -73,7 +71,7 @@ impl GpuReader {
                 None
             }
             State::Reading { .. } => None,
-            State::Stuck { since } => Some(self.silent(since, now)),
+            State::Stuck => Some(self.silent()),
         }
     }
 
@@ -89,7 +87,7 @@ impl GpuReader {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Reading { since } => Some(since + PATIENCE),
-            State::Idle | State::Stuck { .. } => None,
+            State::Idle | State::Stuck => None,
         }
     }
 
@@ -97,16 +95,16 @@ impl GpuReader {
     pub fn overdue(&mut self, now: Instant) -> Option<Sample> {
         match self.state {
             State::Reading { since } if now >= since + PATIENCE => {
-                self.state = State::Stuck { since };
-                Some(self.silent(since, now))
+                self.state = State::Stuck;
+                Some(self.silent())
             }
-            State::Idle | State::Reading { .. } | State::Stuck { .. } => None,
+            State::Idle | State::Reading { .. } | State::Stuck => None,
         }
     }
 
-    fn silent(&self, since: Instant, now: Instant) -> Sample {
-        let seconds = now.saturating_duration_since(since).as_secs();
-        Err(Unavailable(format!("{} has not answered for {seconds} s", self.name)))
+    /// In the same words each time, so that it is told once.
+    fn silent(&self) -> Sample {
+        Err(Unavailable(format!("{} has not answered for {} s", self.name, PATIENCE.as_secs())))
     }
 }
 
@@ -135,8 +133,8 @@ mod tests {
         (reader, release, delivered)
     }
 
-    fn silent_for(seconds: u32) -> Sample {
-        Err(Unavailable(format!("nvidia-smi has not answered for {seconds} s")))
+    fn silent() -> Sample {
+        Err(Unavailable("nvidia-smi has not answered for 15 s".into()))
     }
 
     #[test]
@@ -164,9 +162,9 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(reader.request(start), None);
         assert_eq!(reader.overdue(after(14)), None);
-        assert_eq!(reader.overdue(after(15)), Some(silent_for(15)));
+        assert_eq!(reader.overdue(after(15)), Some(silent()));
         assert_eq!(reader.overdue(after(16)), None, "one answer to one request");
-        assert_eq!(reader.request(after(20)), Some(silent_for(20)));
+        assert_eq!(reader.request(after(20)), Some(silent()));
         release.send(Ok(GpuSnapshot::default())).unwrap();
         let late = delivered.recv_timeout(LONG).unwrap();
         assert_eq!(reader.delivered(late), None, "it was answered long ago");

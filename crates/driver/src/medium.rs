@@ -1,6 +1,8 @@
 //! Files that must survive: the journal's medium, and views that are replaced
 //! as a whole.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,19 +10,25 @@ use std::path::{Path, PathBuf};
 
 use journal::{Medium, MediumError};
 
-/// Something could not be done with a file. The text names both, and ends in
-/// the system's own words.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} {}: {}", path.display(), words(source))]
+/// Something could not be done with a file. The text names both and ends in the
+/// system's own words; so the cause is not told a second time as a source.
+#[derive(Debug)]
 pub struct PathError {
     /// The verb, such as `read`.
     pub doing: &'static str,
     /// The file.
     pub path: PathBuf,
     /// What the system said.
-    #[source]
     pub source: io::Error,
 }
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: {}", self.doing, self.path.display(), words(&self.source))
+    }
+}
+
+impl Error for PathError {}
 
 impl PathError {
     /// For `map_err`: what was being done with `path`.
@@ -221,7 +229,10 @@ mod tests {
         let dir = tempdir().unwrap();
         let missing = dir.path().join("missing/journal.jsonl");
         let error = FileMedium::open(&missing).unwrap_err();
-        assert_eq!(error.to_string(), format!("cannot create {}: No such file or directory", missing.display()));
+        assert_eq!(
+            error.to_string(),
+            format!("cannot create {}: No such file or directory", missing.display())
+        );
         let error = FileMedium::open("/dev/null").unwrap_err();
         assert_eq!(error.to_string(), "cannot use /dev/null: it is not a regular file");
     }
@@ -236,7 +247,8 @@ mod tests {
         let blocked = dir.path().join("directory");
         fs::create_dir(&blocked).unwrap();
         assert!(atomic_write(&blocked, b"three").is_err());
-        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
     }
 }

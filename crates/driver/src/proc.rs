@@ -107,9 +107,8 @@ impl Process {
 /// system has no pidfds (before Linux 5.3) or no room for one.
 pub fn hold(pid: Pid, start_time: u64) -> io::Result<OwnedFd> {
     let gone = || io::Error::from(io::ErrorKind::NotFound);
-    let held = pidfd_open(raw(pid).ok_or_else(gone)?, PidfdFlags::empty()).map_err(|errno| {
-        if errno == Errno::SRCH { gone() } else { io::Error::from(errno) }
-    })?;
+    let held = pidfd_open(raw(pid).ok_or_else(gone)?, PidfdFlags::empty())
+        .map_err(|errno| if errno == Errno::SRCH { gone() } else { io::Error::from(errno) })?;
     Process::find(pid, start_time).ok_or_else(gone)?;
     Ok(held)
 }
@@ -143,14 +142,12 @@ pub fn boot_id() -> io::Result<Box<str>> {
 /// The children of a single-threaded process. A subreaper's children include
 /// the orphans of all it ever started.
 pub fn children(parent: Pid) -> Vec<Pid> {
-    match fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
-        Ok(list) => list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().map(Pid)).collect(),
-        // A kernel without CONFIG_PROC_CHILDREN.
-        Err(_) => {
-            let all = Census::take();
-            all.iter().filter(|process| process.parent == parent).map(|process| process.pid).collect()
-        }
+    if let Ok(list) = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
+        return list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().map(Pid)).collect();
     }
+    // A kernel without CONFIG_PROC_CHILDREN.
+    let all = Census::take();
+    all.iter().filter(|process| process.parent == parent).map(|process| process.pid).collect()
 }
 
 /// How processes of a log directory's jobs are told from all others: by what

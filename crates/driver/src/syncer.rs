@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,11 +70,8 @@ fn serve(
 /// The highest number asked for until the time for the next sync has come.
 fn gather(asked: &Receiver<Seq>, first: Seq, until: Instant) -> Seq {
     let mut highest = first;
-    loop {
-        match asked.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(seq) => highest = highest.max(seq),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
+    while let Ok(seq) = asked.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        highest = highest.max(seq);
     }
     asked.try_iter().fold(highest, Seq::max)
 }
@@ -94,11 +91,11 @@ mod tests {
     }
 
     fn rig() -> Rig {
-        let (begin, begun) = mpsc::channel();
+        let (start, begun) = mpsc::channel();
         let (end, ends) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         let sync = move || {
-            begin.send(()).unwrap();
+            start.send(()).unwrap();
             ends.recv_timeout(LONG).unwrap()
         };
         let syncer = Syncer::with(sync, move |result| answer.send(result).unwrap()).unwrap();

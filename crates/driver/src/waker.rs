@@ -3,12 +3,12 @@
 //! That thread waits in `poll`, which knows descriptors only: so each message
 //! through the channel is followed by a ring of an eventfd.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
 
 /// Sends messages to the waiting thread and wakes it.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Inbox<T> {
 ///
 /// # Errors
 /// When the system gives no more descriptors.
-pub fn waker<T>() -> Result<(Waker<T>, Inbox<T>), Errno> {
+pub fn waker<T>() -> io::Result<(Waker<T>, Inbox<T>)> {
     let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let (sender, receiver) = mpsc::channel();
     Ok((Waker { sender, bell: Arc::clone(&bell) }, Inbox { receiver, bell }))

@@ -237,15 +237,16 @@ impl Link {
             return if self.closed { Err(LinkError::Closed) } else { Ok(Vec::new()) };
         };
         let lines = self.incoming.get(..end).unwrap_or_default();
-        let messages = lines.split(|byte| *byte == b'\n').map(serde_json::from_slice).collect();
+        let messages: Result<Vec<M>, _> =
+            lines.split(|byte| *byte == b'\n').map(serde_json::from_slice).collect();
         self.incoming.drain(..=end);
         messages.map_err(LinkError::Language)
     }
 
     fn fill(&mut self) -> Result<(), LinkError> {
-        let mut chunk = [0; 64 * 1024];
+        let mut chunk = [0; 16 * 1024];
         // Bounded, so that a side that never pauses can't keep us here.
-        for _ in 0..64 {
+        for _ in 0..256 {
             match self.stream.read(&mut chunk) {
                 Ok(0) => {
                     self.closed = true;

@@ -1,5 +1,5 @@
-//! Times the reading and aligning of a million lines:
-//! `cargo run --release -p jobspec --example parse_speed`.
+//! Times the reading of a million lines, and the comparing of two versions of
+//! them: `cargo run --release -p jobspec --example parse_speed`.
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a stopwatch, for a person to read")]
 
 use std::fmt::Write as _;
@@ -7,26 +7,52 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use jobspec::{JobsFile, align, parse_jobs_file};
+
 const LINES: usize = 1_000_000;
+const ROUNDS: usize = 5;
 
 fn main() {
-    let text = generate();
-    println!("{LINES} lines of {} bytes", text.len() / LINES);
-    for round in 1..=5 {
-        let begin = Instant::now();
-        let (file, errors) = black_box(jobspec::parse_jobs_file(Arc::clone(&text)));
-        let ms = begin.elapsed().as_secs_f64() * 1e3;
-        assert!(errors.is_empty() && file.len() == LINES);
-        println!("round {round}: parse {ms:.0} ms");
-    }
+    let plain = generate("");
+    let text = generate("[vram=VRAMG retries=2] ");
+    time("read, no attributes", || read(&plain));
+    let old = time("read, four blocks in turn", || read(&text));
+
+    let edited = read(&Arc::from(format!("first\n{text}last\n")));
+    time("compare, a line added at both ends", || align(&old, &edited));
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.reverse();
+    let reversed = read(&Arc::from(lines.join("\n")));
+    time("compare, reversed", || align(&old, &reversed));
+    time("SHA-1 keys", || (0..old.len()).map(|i| old.digest(i)).fold(0, |sum, digest| sum ^ digest[0]));
 }
 
-/// Lines of some 71 bytes with a few different blocks.
-fn generate() -> Arc<str> {
+fn read(text: &Arc<str>) -> JobsFile {
+    let (file, errors) = parse_jobs_file(Arc::clone(text));
+    assert!(errors.is_empty());
+    file
+}
+
+/// Says how long the quickest of some rounds takes.
+fn time<T>(what: &str, mut work: impl FnMut() -> T) -> T {
+    let mut best = f64::INFINITY;
+    for _ in 1..ROUNDS {
+        let begin = Instant::now();
+        black_box(work());
+        best = best.min(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    println!("{best:6.0} ms  {what}");
+    work()
+}
+
+/// Different commands, in lines of 71 bytes, behind a block with one of a few
+/// values for `VRAM`.
+fn generate(block: &str) -> Arc<str> {
     let mut text = String::new();
     for i in 0..LINES {
-        let vram = [8, 8, 8, 12, 16, 24][i % 6];
-        let _ = writeln!(text, "[vram={vram}G retries=2] python train.py --config sweep.yaml --seed {i:07}");
+        let block = block.replace("VRAM", ["8", "12", "16", "24"][i % 4]);
+        let padding = 39 - block.len();
+        let _ = writeln!(text, "{block}python train.py --seed {i:07} {:-<padding$}", "");
     }
     text.into()
 }

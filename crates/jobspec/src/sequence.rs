@@ -34,15 +34,15 @@ pub(crate) fn longest_common(
     pairs
 }
 
-/// A longest choice of these pairs in which both sides ascend. No two pairs
-/// may have a side in common.
-pub(crate) fn longest_ascending(mut pairs: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
-    pairs.sort_unstable_by_key(|(_, new)| *new);
+/// A longest choice of these pairs in which both sides ascend. The second side
+/// ascends already, and no two pairs have a side in common.
+pub(crate) fn longest_ascending(pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
     // ends[k]: of the chains of length k + 1, the pair that ends lowest.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = Vec::with_capacity(pairs.len());
     for (i, (old, _)) in pairs.iter().enumerate() {
-        let length = ends.partition_point(|end| pairs[*end].0 < *old);
+        let in_order = ends.last().is_none_or(|end| pairs[*end].0 < *old);
+        let length = if in_order { ends.len() } else { ends.partition_point(|end| pairs[*end].0 < *old) };
         before.push(length.checked_sub(1).map(|shorter| ends[shorter]));
         if length == ends.len() {
             ends.push(i);
@@ -82,8 +82,8 @@ mod tests {
 
     #[test]
     fn ascending() {
-        assert_eq!(longest_ascending(vec![]), []);
-        assert_eq!(longest_ascending(vec![(0, 2), (1, 1), (2, 0)]).len(), 1);
-        assert_eq!(longest_ascending(vec![(0, 3), (1, 0), (2, 1), (3, 2)]), [(1, 0), (2, 1), (3, 2)]);
+        assert_eq!(longest_ascending(&[]), []);
+        assert_eq!(longest_ascending(&[(2, 0), (1, 1), (0, 2)]).len(), 1);
+        assert_eq!(longest_ascending(&[(1, 0), (2, 1), (3, 2), (0, 3)]), [(1, 0), (2, 1), (3, 2)]);
     }
 }

@@ -24,8 +24,8 @@ pub struct Journal<M> {
     buffer: Vec<u8>,
 }
 
-/// A journal could not be opened. Nothing was changed, but for a torn tail that
-/// may be cut off.
+/// A journal could not be opened. No record was changed; at most a torn tail is
+/// cut off, or the header of an empty journal begun.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError<M> {
     /// The medium failed.

@@ -32,6 +32,9 @@ pub enum EncodeError {
 /// Adds the line of a record to `out`: a JSON object, for example an enum
 /// tagged by `event`. `at` is cut to microseconds.
 ///
+/// Note that serde reads the keys of maps inside a tagged enum as strings only:
+/// a key that is a number must have a `Deserialize` of its own for them.
+///
 /// # Errors
 /// When the record is no JSON object; `out` is then as it was.
 pub fn encode<R: Serialize>(
@@ -82,8 +85,14 @@ pub(crate) fn decode<R: DeserializeOwned>(
     scratch.push(b'{');
     scratch.extend_from_slice(body.as_bytes());
     scratch.push(b'}');
-    let record = serde_json::from_slice(scratch).map_err(|error| error.to_string())?;
+    let record = serde_json::from_slice(scratch).map_err(|error| words(&error))?;
     Ok(Stamped { seq, at, record })
+}
+
+/// What is wrong, without the place: that is not where it is in the journal.
+fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned()
 }
 
 fn stamp(members: &[u8]) -> Option<(u64, Timestamp, &str)> {

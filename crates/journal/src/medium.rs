@@ -6,6 +6,7 @@
 /// never calls it again for writing after a failure.
 ///
 /// [`Journal`]: crate::Journal
+#[expect(clippy::len_without_is_empty, reason = "it measures, and may fail at it; it is no collection")]
 pub trait Medium {
     /// All bytes; none where there is no file yet.
     ///

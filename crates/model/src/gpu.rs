@@ -3,14 +3,38 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{AttemptId, Mib, Pid};
 
 /// The index of a GPU as `nvidia-smi` and NVML count: by PCI bus, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct GpuIndex(pub u16);
+
+/// From a number or from its digits: as the key of a JSON object it is a string,
+/// and serde does not turn it back where the object is part of a tagged enum.
+impl<'de> Deserialize<'de> for GpuIndex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Index;
+        impl de::Visitor<'_> for Index {
+            type Value = GpuIndex;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the index of a GPU")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<GpuIndex, E> {
+                u16::try_from(number).map(GpuIndex).map_err(E::custom)
+            }
+
+            fn visit_str<E: de::Error>(self, digits: &str) -> Result<GpuIndex, E> {
+                digits.parse().map(GpuIndex).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Index)
+    }
+}
 
 /// NVIDIA's identifier of a GPU (`GPU-…`) or MIG instance (`MIG-…`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -130,7 +130,11 @@ fn a_job_succeeds() {
 fn a_job_ends_otherwise() {
     let finished = |status, exit| {
         let ended = Ended { status, exit, assessment: None, utilization: None, ..ended() };
-        Report::Finished(Ended { elapsed: SignedDuration::from_secs(3), peak: usage(&[(0, 5), (1, 6)]), ..ended })
+        Report::Finished(Ended {
+            elapsed: SignedDuration::from_secs(3),
+            peak: usage(&[(0, 5), (1, 6)]),
+            ..ended
+        })
     };
     let tail = "in 3s — peak vram gpu0:5 MiB, gpu1:6 MiB";
     let code = |code| Some(Exit::Code(code));
@@ -184,10 +188,7 @@ fn stopped_and_infeasible() {
         "WARN  job 7 INFEASIBLE — needs 3 GPUs but only 2 are usable; marking failed: echo a",
     );
     let (after, limit) = (SignedDuration::from_millis(1520), SignedDuration::from_millis(1500));
-    check(
-        &Report::TimedOut { no: NO, after, limit },
-        "WARN  job 7 TIMEOUT after 2s (limit 1.5s) — SIGTERM",
-    );
+    check(&Report::TimedOut { no: NO, after, limit }, "WARN  job 7 TIMEOUT after 2s (limit 1.5s) — SIGTERM");
     check(&Report::Cancelling { no: NO }, "WARN  job 7 CANCELLED by user — SIGTERM to its process group");
     check(&Report::Killing { no: NO }, "WARN  job 7 did not exit after SIGTERM — SIGKILL");
     check(

@@ -179,6 +179,16 @@ fn a_gpu_that_blinks_is_remembered() {
 }
 
 #[test]
+fn the_largest_size_ever_seen_counts() {
+    let mut node = node(&[gpu(0, 80000, 0), gpu(1, 24000, 0)]);
+    let sick = Gpu { health: Health::Lost("it fell off the bus".into()), ..gpu(0, 90000, 0) };
+    node.observe(&snapshot(&[sick, gpu(1, 20000, 0)]), &rules());
+    let each_of = |gpus| node.largest_for(NonZeroU16::new(gpus).unwrap()).map(Mib::get);
+    assert_eq!(node.largest(), Some(Mib::new(80000)));
+    assert_eq!([1, 2, 3].map(each_of), [Some(80000), Some(24000), None]);
+}
+
+#[test]
 fn only_allowed_gpus_count() {
     let mut node = Node::new(Some(BTreeSet::from([GpuIndex(1)])));
     node.observe(&snapshot(&[gpu(0, 80000, 0), gpu(1, 24000, 0)]), &rules());
@@ -196,13 +206,17 @@ fn only_what_is_known_to_be_ours_is_not_external() {
         used: used.map(Mib::new),
         owner: ours.then(|| JobKey::new([0; 6], 0).attempt(1)),
     };
-    let external = |apps| {
+    let external = |used: Option<u32>, apps| {
+        let gpu = Gpu { used: used.map(Mib::new), ..gpu(0, 24000, 9000) };
         let mut node = Node::new(None);
-        node.observe(&GpuSnapshot { apps, ..snapshot(&[gpu(0, 24000, 9000)]) }, &rules());
+        node.observe(&GpuSnapshot { apps, ..snapshot(&[gpu]) }, &rules());
         node.device(GpuIndex(0)).map(|device| device.external.get())
     };
-    assert_eq!(external(vec![app(1, Some(8000), true)]), Some(1000));
-    assert_eq!(external(vec![app(1, None, true)]), Some(9000));
-    assert_eq!(external(vec![app(1, Some(8000), true), app(2, Some(1000), false)]), Some(1100));
-    assert_eq!(external(vec![app(1, Some(9999), true)]), Some(0));
+    let used = Some(9000);
+    assert_eq!(external(used, vec![app(1, Some(8000), true)]), Some(1000));
+    assert_eq!(external(used, vec![app(1, None, true)]), Some(9000));
+    assert_eq!(external(used, vec![app(1, Some(8000), true), app(2, Some(1000), false)]), Some(1100));
+    assert_eq!(external(used, vec![app(1, Some(1000), false)]), Some(9000));
+    assert_eq!(external(used, vec![app(1, Some(9999), true)]), Some(0));
+    assert_eq!(external(None, vec![app(1, Some(8000), true), app(2, Some(1000), false)]), Some(1100));
 }

@@ -117,7 +117,8 @@ pub(super) fn read(path: &Path) -> Result<Content, JobsFileError> {
     let failed = |error| PathError::of("read", path)(error);
     // It may have become a pipe in between: opening one must not wait either.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
+    let file =
+        File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
     let before = file.metadata().map_err(failed)?;
     check(path, &before)?;
     let mut bytes = Vec::new();
@@ -204,7 +205,8 @@ mod tests {
         let dir = tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        for (path, what) in [(dir.path(), "a directory"), (&pipe, "a pipe"), (Path::new("/dev/zero"), "a device")]
+        for (path, what) in
+            [(dir.path(), "a directory"), (&pipe, "a pipe"), (Path::new("/dev/zero"), "a device")]
         {
             let error = read(path).err().unwrap().to_string();
             assert_eq!(error, format!("cannot read {}: it is {what}, not a regular file", path.display()));

@@ -92,7 +92,7 @@ impl Jobs {
     }
 
     /// Collects the children that have ended; what they were comes as records.
-    pub(super) fn reap(&mut self, mark: &Mark) -> Vec<KeeperRecord> {
+    pub(super) fn reap(&mut self, mark: &Mark) -> Vec<(AttemptId, KeeperRecord)> {
         let mut ended = Vec::new();
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             // Any other child is an orphan that came to us: nobody asks for it.
@@ -111,7 +111,7 @@ impl Jobs {
                 self.left.insert(attempt, pid);
             }
             let elapsed_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
-            records.push(KeeperRecord::Ended { attempt, exit, elapsed_ms, survivors });
+            records.push((attempt, KeeperRecord::Ended { attempt, exit, elapsed_ms, survivors }));
         }
         records
     }
@@ -145,7 +145,8 @@ impl Jobs {
             Fate::Launching | Fate::Running { .. } if rebooted => Standing::Interrupted,
             Fate::Launching => Standing::Lost("the keeper was killed while starting it".into()),
             Fate::Running { pid, start_time } => {
-                if self.adopted.contains_key(&attempt) || self.leaders.contains_key(pid) {
+                let own = self.leaders.get(pid).is_some_and(|leader| leader.attempt == attempt);
+                if own || self.adopted.contains_key(&attempt) {
                     Standing::Running { pid: *pid, start_time: *start_time }
                 } else {
                     Standing::Lost("its keeper was killed, so its exit status is unknown".into())
@@ -181,8 +182,7 @@ pub(super) enum Lead {
 /// carry their name in their environment.
 fn unlogged(ledger: &Ledger, boot_id: &str, mark: &Mark) -> Vec<KeeperRecord> {
     let open = |kept: &Kept| kept.fate == Fate::Launching && *kept.boot_id == *boot_id;
-    let sought: Vec<_> =
-        ledger.iter().filter(|(_, kept)| open(kept)).map(|(attempt, _)| attempt).collect();
+    let sought: Vec<_> = ledger.iter().filter(|(_, kept)| open(kept)).map(|(attempt, _)| attempt).collect();
     if sought.is_empty() {
         return Vec::new();
     }
@@ -205,5 +205,7 @@ fn unlogged(ledger: &Ledger, boot_id: &str, mark: &Mark) -> Vec<KeeperRecord> {
 
 fn exit_of(status: WaitStatus) -> Option<Exit> {
     let code = status.exit_status().and_then(|code| u8::try_from(code).ok()).map(Exit::Code);
-    code.or_else(|| status.terminating_signal().and_then(|number| u8::try_from(number).ok()).map(Exit::Signal))
+    code.or_else(|| {
+        status.terminating_signal().and_then(|number| u8::try_from(number).ok()).map(Exit::Signal)
+    })
 }

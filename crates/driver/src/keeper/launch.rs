@@ -92,7 +92,8 @@ impl Starter {
     pub(super) fn new(dir: &Path) -> Result<Self, PathError> {
         let null = Path::new("/dev/null");
         let nothing = File::open(null).map_err(PathError::of("open", null))?;
-        let ours = fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|own| own.trim().parse().ok());
+        let ours =
+            fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|own| own.trim().parse().ok());
         let oom_score = ours.is_some_and(|own: i32| own < OOM_SCORE).then(|| OOM_SCORE.to_string());
         Ok(Self { dir: dir.into(), nothing, oom_score })
     }
@@ -161,9 +162,11 @@ impl Starter {
 /// Indices, as scripts expect; a MIG instance has none that CUDA knows.
 fn visible_devices(gpus: &[(GpuIndex, GpuUuid)]) -> String {
     joined(
-        gpus.iter().map(|(index, uuid)| {
-            if uuid.0.starts_with("MIG-") { uuid.0.to_string() } else { index.to_string() }
-        }),
+        gpus.iter().map(
+            |(index, uuid)| {
+                if uuid.0.starts_with("MIG-") { uuid.0.to_string() } else { index.to_string() }
+            },
+        ),
         ',',
     )
 }

@@ -1,11 +1,11 @@
 //! The keeper's log, `keeper.jsonl`, and the memory it folds into.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use engine::keeper::{KeeperRecord, Ledger};
-use journal::{AppendError, Journal, Medium, OpenError};
+use journal::{AppendError, Journal, Medium, MediumError, OpenError};
 use model::Timestamp;
 
 use crate::medium::{FileMedium, PathError};
@@ -14,20 +14,27 @@ use crate::medium::{FileMedium, PathError};
 pub(crate) const LOG: &str = "keeper.jsonl";
 
 /// What kind of journal it is.
-pub(crate) const KIND: &str = "gpusched-keeper";
+pub(crate) const KIND: &str = "keeper";
 
 /// How long after a failed write the next is tried.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// The log could not be opened or written.
+/// The keeper's log could not be opened or written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LogError {
+pub enum LogError {
+    /// The file could not be opened.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// It could not be read, or is damaged elsewhere than at its end.
     #[error("cannot read {LOG}: {}", chain(.0))]
     Open(#[source] OpenError<FileMedium>),
+    /// It could not be written.
     #[error("cannot write {LOG}: {}", chain(.0))]
     Append(#[from] AppendError),
+    /// It could not be mended after a failed write.
+    #[error("cannot mend {LOG}: {0}")]
+    Mend(#[from] MediumError),
+    /// It could not be written just now, and was not tried again.
     #[error("{LOG} could not be written a moment ago")]
     JustFailed,
 }
@@ -42,6 +49,8 @@ pub(super) struct Log {
     journal: Option<Journal<FileMedium>>,
     /// The length of the file in bytes after the last good write.
     length: u64,
+    /// Whether a failed write may have left something behind that.
+    soiled: bool,
     /// Happened, but not written yet.
     backlog: Vec<KeeperRecord>,
     failed_at: Option<Instant>,
@@ -59,8 +68,8 @@ impl Log {
         for stamped in &scan.records {
             ledger.apply(&stamped.record);
         }
-        let mut log =
-            Self { path, journal: Some(journal), length: 0, backlog: Vec::new(), failed_at: None, ledger };
+        let (backlog, failed_at, soiled) = (Vec::new(), None, false);
+        let mut log = Self { path, journal: Some(journal), length: 0, soiled, backlog, failed_at, ledger };
         log.measure();
         Ok(log)
     }
@@ -83,13 +92,17 @@ impl Log {
     pub(super) fn intend(&mut self, records: &[KeeperRecord]) -> Result<(), LogError> {
         self.catch_up()?;
         self.write(records)?;
-        records.iter().for_each(|record| self.ledger.apply(record));
+        for record in records {
+            self.ledger.apply(record);
+        }
         Ok(())
     }
 
     /// Takes in what has happened.
     pub(super) fn note(&mut self, records: Vec<KeeperRecord>) {
-        records.iter().for_each(|record| self.ledger.apply(record));
+        for record in &records {
+            self.ledger.apply(record);
+        }
         self.backlog.extend(records);
         // Told to the scheduler all the same, and tried again.
         let _ = self.catch_up();
@@ -118,20 +131,20 @@ impl Log {
     }
 
     fn append(&mut self, records: &[KeeperRecord]) -> Result<(), LogError> {
-        let journal = match &mut self.journal {
-            Some(journal) => journal,
-            None => self.journal.insert(reopen(&self.path, self.length)?),
+        let journal = if let Some(journal) = &mut self.journal {
+            journal
+        } else {
+            let journal = reopen(&self.path, self.soiled.then_some(self.length))?;
+            self.soiled = false;
+            self.journal.insert(journal)
         };
-        match journal.append(records, Timestamp::now()) {
-            Ok(_) => {
-                self.measure();
-                Ok(())
-            }
-            Err(error) => {
-                self.journal = None;
-                Err(error.into())
-            }
+        let result = journal.append(records, Timestamp::now());
+        if let Err(error) = &result {
+            self.soiled = matches!(error, AppendError::Medium(_));
+            self.journal = None;
         }
+        self.measure();
+        result.map(drop).map_err(LogError::from)
     }
 
     fn measure(&mut self) {
@@ -141,13 +154,14 @@ impl Log {
     }
 }
 
-/// Opens the log anew after a failed write, without what that left behind:
-/// an intention that was refused must not be found there by a later keeper.
-fn reopen(path: &std::path::Path, length: u64) -> Result<Journal<FileMedium>, LogError> {
+/// Opens the log anew after a failed write, cut to the length it had before: an
+/// intention that was refused must not be found there by a later keeper.
+fn reopen(path: &Path, cut: Option<u64>) -> Result<Journal<FileMedium>, LogError> {
     let mut medium = FileMedium::open(path)?;
-    if medium.len().is_ok_and(|now| now > length) {
-        // Nothing to do if it fails: then so will the next write.
-        let _ = medium.truncate(length);
+    if let Some(length) = cut
+        && medium.len()? > length
+    {
+        medium.truncate(length)?;
     }
     let (journal, _) = Journal::open::<KeeperRecord>(medium, KIND).map_err(LogError::Open)?;
     Ok(journal)
@@ -159,7 +173,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     let mut next = error.source();
     while let Some(source) = next {
         let words = source.to_string();
-        if !text.ends_with(&words) {
+        if !text.contains(&words) {
             text = format!("{text}: {words}");
         }
         next = source.source();

@@ -8,6 +8,7 @@
 //! scheduler and keeper are both killed at the worst moment. It ends when no job
 //! runs and no scheduler is connected.
 
+mod answer;
 mod jobs;
 mod launch;
 mod log;
@@ -32,7 +33,8 @@ use rustix::process::{getpid, set_child_subreaper, setsid, umask};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 pub use launch::log_name;
-pub(crate) use log::{KIND, LOG, LogError, chain};
+pub use log::LogError;
+pub(crate) use log::{KIND, LOG, chain};
 
 use crate::medium::PathError;
 use crate::proc::{self, Mark};
@@ -55,9 +57,9 @@ pub enum KeepError {
     /// A file could not be used.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The log could not be read.
-    #[error("cannot begin: {}", chain(.0))]
-    Log(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The log could not be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// Another keeper works in the directory.
     #[error("another keeper works in {} ({who})", dir.display())]
     Taken {
@@ -95,9 +97,9 @@ pub fn keep(dir: &Path) -> Result<(), KeepError> {
     set_child_subreaper(Some(getpid())).map_err(system("adopt orphans"))?;
     let lock = Lock::take(&dir)?;
     let boot_id = proc::boot_id().map_err(system("tell which boot this is"))?;
-    let mut log = log::Log::open(dir.join(LOG)).map_err(|error| KeepError::Log(error.into()))?;
+    let mut log = log::Log::open(dir.join(LOG))?;
     let opened = KeeperRecord::Opened { boot_id: boot_id.clone(), pid: Pid(std::process::id()) };
-    log.intend(&[opened]).map_err(|error| KeepError::Log(error.into()))?;
+    log.intend(&[opened])?;
     let mark = Mark::new(&dir);
     let jobs = jobs::Jobs::adopt(boot_id, &mut log, &mark);
     let starter = launch::Starter::new(&dir)?;

@@ -1,21 +1,19 @@
 //! The keeper's loop: children, schedulers and nothing else.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use engine::keeper::KeeperRecord;
-use model::{AttemptId, Launch, LaunchError, Pid, StopSignal, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::keeper::jobs::Jobs;
 use crate::keeper::launch::{Starter, Surroundings};
-use crate::keeper::log::{Log, chain};
+use crate::keeper::log::Log;
 use crate::keeper::{KeepError, Signals, stop};
-use crate::proc::{Mark, Process};
-use crate::wire::{Link, LinkError, News, Request, Standing, VERSION};
+use crate::proc::Mark;
+use crate::wire::Link;
 
 /// How long a keeper without jobs waits for a scheduler.
 const IDLE: Duration = Duration::from_secs(1);
@@ -23,16 +21,12 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How often to look again at what tells nothing by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How many jobs are started before children that ended are looked after again:
-/// the log is written once for all of them, and each takes up a descriptor.
-const BATCH: usize = 64;
-
 /// A scheduler that is connected.
 #[derive(Debug)]
-struct Client {
-    link: Link,
+pub(super) struct Client {
+    pub(super) link: Link,
     /// What its jobs inherit: known once it has said hello.
-    surroundings: Option<Surroundings>,
+    pub(super) surroundings: Option<Rc<Surroundings>>,
 }
 
 /// A keeper at work.
@@ -40,11 +34,11 @@ struct Client {
 pub(super) struct Keeper {
     listener: UnixListener,
     signals: Signals,
-    log: Log,
-    jobs: Jobs,
-    starter: Starter,
+    pub(super) log: Log,
+    pub(super) jobs: Jobs,
+    pub(super) starter: Starter,
     mark: Mark,
-    clients: BTreeMap<u64, Client>,
+    pub(super) clients: BTreeMap<u64, Client>,
     next_client: u64,
     idle_since: Option<Instant>,
 }
@@ -66,9 +60,7 @@ impl Keeper {
     pub(super) fn run(mut self) -> Result<(), KeepError> {
         while !self.is_done() {
             self.wait()?;
-            if self.signals.take() {
-                self.reap();
-            }
+            self.reap_if_told();
             self.tell_lost();
             self.accept();
             self.serve();
@@ -95,10 +87,8 @@ impl Keeper {
     }
 
     fn wait(&self) -> Result<(), KeepError> {
-        let mut fds = vec![
-            PollFd::new(&self.signals.pipe, PollFlags::IN),
-            PollFd::new(&self.listener, PollFlags::IN),
-        ];
+        let mut fds =
+            vec![PollFd::new(&self.signals.pipe, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
         fds.extend(self.jobs.holds().map(|hold| PollFd::new(hold, PollFlags::IN)));
         for client in self.clients.values() {
             let backed_up = client.link.is_backed_up();
@@ -112,13 +102,12 @@ impl Keeper {
         }
     }
 
-    fn reap(&mut self) {
-        let records = self.jobs.reap(&self.mark);
-        let attempts: Vec<_> = records.iter().filter_map(ended_attempt).collect();
-        self.log.note(records);
-        for attempt in attempts {
-            self.tell_all(attempt);
+    pub(super) fn reap_if_told(&mut self) {
+        if !self.signals.take() {
+            return;
         }
+        let ended = self.jobs.reap(&self.mark);
+        self.record(ended);
     }
 
     fn tell_lost(&mut self) {
@@ -137,97 +126,17 @@ impl Keeper {
     }
 
     fn serve(&mut self) {
-        let mut signals = Vec::new();
+        let mut stops = Vec::new();
         let ids: Vec<u64> = self.clients.keys().copied().collect();
         for id in ids {
             let Some(client) = self.clients.get_mut(&id) else { continue };
-            let heard = client.link.receive();
-            let goes_on = heard.and_then(|requests| self.answer(id, requests, &mut signals));
-            if goes_on.is_err() {
-                self.clients.remove(&id);
+            match client.link.receive().and_then(|requests| self.answer(id, requests)) {
+                Ok(more) => stops.extend(more),
+                Err(_) => drop(self.clients.remove(&id)),
             }
         }
-        if !signals.is_empty() {
-            stop::signal_all(&signals, &self.jobs, self.log.ledger(), &self.mark);
+        if !stops.is_empty() {
+            stop::signal_all(&stops, &self.jobs, self.log.ledger(), &self.mark);
         }
-    }
-
-    /// Does what a scheduler asks for, launches that follow each other together.
-    fn answer(
-        &mut self,
-        id: u64,
-        requests: Vec<Request>,
-        signals: &mut Vec<(AttemptId, StopSignal)>,
-    ) -> Result<(), LinkError> {
-        let mut launches = Vec::new();
-        for request in requests {
-            if let Request::Launch { attempt, no, command, gpus } = request {
-                launches.push(Launch { attempt, no, command, gpus });
-                if launches.len() == BATCH {
-                    self.launch(id, std::mem::take(&mut launches));
-                    if self.signals.take() {
-                        self.reap();
-                    }
-                }
-                continue;
-            }
-            self.launch(id, std::mem::take(&mut launches));
-            match request {
-                Request::Hello { version, cwd, env, umask } => {
-                    self.tell_one(id, &News::Hello { version: VERSION, pid: Pid(std::process::id()) });
-                    if version != VERSION {
-                        // It shall hear which version this is, and no more.
-                        if let Some(client) = self.clients.get_mut(&id) {
-                            client.link.flush()?;
-                        }
-                        return Err(LinkError::Closed);
-                    }
-                    if let Some(client) = self.clients.get_mut(&id) {
-                        client.surroundings = Some(Surroundings::new(&cwd, &env, umask));
-                    }
-                }
-                Request::Launch { .. } => {}
-                Request::Signal { attempt, signal } => signals.push((attempt, signal)),
-                Request::Void { attempt } => self.void(attempt),
-                Request::Survey => self.survey(id),
-            }
-        }
-        self.launch(id, launches);
-        Ok(())
-    }
-
-    /// Starts some attempts. What is about to be started is in the log before
-    /// the first of them is; what could not be written is not started.
-    fn launch(&mut self, id: u64, launches: Vec<Launch>) {
-        if launches.is_empty() {
-            return;
-        }
-        let Some(Client { surroundings: Some(surroundings), .. }) = self.clients.get(&id) else { return };
-        let entered = surroundings.enter().map_err(|error| error.to_string());
-        let (mut ready, mut intents, mut failed, mut used) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for launch in launches {
-            let attempt = launch.attempt;
-            let twice = ready.iter().any(|(other, _): &(Launch, File)| other.attempt == attempt);
-            if twice || self.log.ledger().admit(attempt).is_err() {
-                used.push(attempt);
-                continue;
-            }
-            let opened = entered.clone().and_then(|()| {
-                self.starter.open_log(&launch).map_err(|error| error.to_string())
-            });
-            match opened {
-                Ok((file, name, log_from)) => {
-                    let at_ms = Timestamp::now().as_millisecond();
-                    intents.push(KeeperRecord::Launching { attempt, log: name.into(), log_from, at_ms });
-                    ready.push((launch, file));
-                }
-                Err(why) => failed.push(KeeperRecord::Failed { attempt, why }),
-            }
-        }
-        for attempt in used {
-            self.tell_one(id, &News::Refused { attempt, why: LaunchError::Used });
-        }
-        self.log.note(failed);
-        // .. continued below
     }
 }

@@ -6,6 +6,7 @@ use engine::keeper::Ledger;
 use model::{AttemptId, Pid, StopSignal};
 use rustix::process::kill_process_group;
 
+use crate::keeper::answer::Stop;
 use crate::keeper::jobs::{Jobs, Lead};
 use crate::proc::{self, Census, Mark, Process};
 
@@ -14,31 +15,27 @@ use crate::proc::{self, Census, Mark, Process};
 const ROUNDS: usize = 10;
 
 /// Sends signals to every process of some attempts: the leader's process group
-/// at one blow, and then all others of its session, all that descend from it and
-/// all that carry its mark. A kill is repeated until there is nobody left.
-pub(super) fn signal_all(
-    orders: &[(AttemptId, StopSignal)],
-    jobs: &Jobs,
-    ledger: &Ledger,
-    mark: &Mark,
-) {
-    for (attempt, signal) in orders {
-        if let Some((pid, Lead::Own)) = jobs.leader(*attempt, ledger)
-            && let Some(group) = proc::raw(pid)
-        {
-            // It fails when all of the group have ended: nothing to do then.
-            let _ = kill_process_group(group, proc::number_of(*signal));
-        }
-    }
+/// at one blow, and all others of its session, all that descend from them and
+/// all that carry the mark. A kill is repeated until there is nobody left.
+pub(super) fn signal_all(orders: &[Stop], jobs: &Jobs, ledger: &Ledger, mark: &Mark) {
     let mut reached = BTreeSet::new();
-    let mut open: Vec<_> = orders.to_vec();
-    for _ in 0..ROUNDS {
+    let mut open = orders.to_vec();
+    for round in 0..ROUNDS {
+        // Looked at before anyone is hit: with a parent goes the knowledge
+        // whose child somebody was.
         let scene = Scene::look(mark);
         open.retain(|(attempt, signal)| {
+            let leader = jobs.leader(*attempt, ledger);
+            let members = scene.members(*attempt, leader);
+            let group = leader.filter(|(_, lead)| round == 0 && *lead == Lead::Own).map(|(pid, _)| pid);
+            if let Some(group) = group.and_then(proc::raw) {
+                // It fails when all of the group have ended: nothing to do then.
+                let _ = kill_process_group(group, proc::number_of(*signal));
+            }
             let mut new = false;
-            for process in scene.members(*attempt, jobs.leader(*attempt, ledger)) {
+            for process in members {
                 let first = reached.insert((process.pid, process.start_time, *signal == StopSignal::Kill));
-                new |= first && reach(&process, *attempt, *signal, jobs, ledger);
+                new |= first && (Some(process.group) == group || process.signal(*signal));
             }
             new && *signal == StopSignal::Kill
         });
@@ -46,12 +43,6 @@ pub(super) fn signal_all(
             break;
         }
     }
-}
-
-/// Signals one process, unless it had the signal with its group.
-fn reach(process: &Process, attempt: AttemptId, signal: StopSignal, jobs: &Jobs, ledger: &Ledger) -> bool {
-    let had_it = jobs.leader(attempt, ledger) == Some((process.group, Lead::Own));
-    if had_it && signal == StopSignal::Term { false } else { process.signal(signal) }
 }
 
 /// All processes at one moment, and those that carry a mark of ours.

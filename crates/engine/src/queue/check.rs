@@ -1,9 +1,10 @@
 //! What must always hold. Asserted after every step.
 
-use model::{AttemptId, JobNo, Mib};
+use model::{AttemptId, JobNo};
 
 use crate::queue::durable::Phase;
 use crate::queue::lines::LineState;
+use crate::queue::live::Live;
 use crate::queue::machine::Queue;
 
 /// An invariant that does not hold.
@@ -18,16 +19,6 @@ pub enum Violation {
     /// A job that runs also waits.
     #[error("job {0} both runs and waits")]
     RunsAndWaits(JobNo),
-    /// A GPU's declared budgets are larger than the GPU.
-    #[error("the declarations on GPU {gpu} come to {budget} of {usable}")]
-    Overcommitted {
-        /// Its index.
-        gpu: u16,
-        /// The declarations on it.
-        budget: Mib,
-        /// What it has.
-        usable: Mib,
-    },
     /// A job without a declaration shares its GPU.
     #[error("job {0} declared nothing and shares a GPU")]
     NotAlone(JobNo),
@@ -49,24 +40,16 @@ impl Queue {
                 return Err(Violation::RunsAndWaits(live.no));
             }
         }
-        self.no_overcommitment()
+        self.undeclared_are_alone()
     }
 
-    /// Declarations never add up to more than a GPU has, and who declared
-    /// nothing is alone. (What jobs really use is theirs to answer for.)
-    fn no_overcommitment(&self) -> Result<(), Violation> {
-        for device in self.node.devices() {
-            let here = || self.live.values().filter(|live| live.gpus().contains(&device.index));
-            if let Some(live) = here().find(|live| live.occupant.declared.is_none())
-                && here().count() > 1
-            {
+    /// Who declared nothing is alone. (That declarations never add up to more
+    /// than a GPU has is `allocation`'s to hold: what a GPU has is no constant.)
+    fn undeclared_are_alone(&self) -> Result<(), Violation> {
+        for live in self.live.values().filter(|live| live.occupant.declared.is_none()) {
+            let shares = |other: &&Live| other.gpus().iter().any(|gpu| live.gpus().contains(gpu));
+            if self.live.values().filter(shares).count() > 1 {
                 return Err(Violation::NotAlone(live.no));
-            }
-            let budget: Mib = here().filter_map(|live| live.occupant.declared).sum();
-            if let Some(usable) = self.node.largest()
-                && budget > usable
-            {
-                return Err(Violation::Overcommitted { gpu: device.index.0, budget, usable });
             }
         }
         Ok(())

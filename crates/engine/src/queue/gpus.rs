@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use allocation::Occupant;
 use model::{AttemptId, GpuIndex, GpuSnapshot, Mib, SignedDuration, Timestamp, Unavailable};
 
 use crate::queue::machine::{Queue, Turn};
@@ -78,12 +79,16 @@ impl Queue {
         });
     }
 
-    /// Processes of attempts that are over for us count as anyone else's.
+    /// Processes of attempts that are over for us count as anyone else's, and so
+    /// does use of a GPU that an attempt was not given: nothing is reserved there.
     fn disown_strangers(&self, snapshot: &mut GpuSnapshot) {
         for app in &mut snapshot.apps {
+            let holds = |attempt: AttemptId, occupant: &Occupant, owner: AttemptId| {
+                attempt == owner && occupant.gpus.contains(&app.gpu)
+            };
             app.owner = app.owner.filter(|owner| {
-                self.live.values().any(|live| live.attempt == *owner)
-                    || self.lingering.iter().any(|lingering| lingering.attempt == *owner)
+                self.live.values().any(|live| holds(live.attempt, &live.occupant, *owner))
+                    || self.lingering.iter().any(|it| holds(it.attempt, &it.occupant, *owner))
                     || self.sampling.ended_meanwhile.contains(owner)
             });
         }

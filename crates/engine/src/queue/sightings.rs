@@ -1,8 +1,9 @@
 //! What has become of attempts.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 
-use model::{AttemptId, AttemptSighting, Exit, JobNo, LaunchError, Presence, SignedDuration};
+use model::{AttemptId, AttemptSighting, Exit, JobNo, LaunchError, Mib, Presence, SignedDuration};
 use policy::{Fit, Stopped, Verdict};
 
 use crate::queue::lines::LineState;
@@ -116,7 +117,7 @@ impl Queue {
         let next = policy::after_oom(
             live.occupant.declared.and(live.declared),
             live.peak(),
-            self.node.largest(),
+            self.largest_for(live),
             self.config.rules.margin,
         );
         // Once by itself on its GPUs, always so: there is nothing larger.
@@ -134,6 +135,12 @@ impl Queue {
             alone,
         });
         self.put_back(live);
+    }
+
+    /// What each of as many GPUs as the job needs can have at most.
+    fn largest_for(&self, live: &Live) -> Option<Mib> {
+        let count = u16::try_from(live.gpus().len()).ok().and_then(NonZeroU16::new)?;
+        self.node.largest_for(count)
     }
 
     /// How often the job ran out of GPU memory before.

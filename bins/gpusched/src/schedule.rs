@@ -1,0 +1,182 @@
+//! From a plan to a queue that has come to its end.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use driver::clock::Steady;
+use driver::host::{KeeperConfig, KeeperHost};
+use driver::jobsfile::Watch;
+use driver::shell::{Parts, Shell};
+use driver::signals::Signals;
+use engine::queue::{Outcome, Phase, Queue, Urgency};
+use jobspec::JobsFile;
+
+use crate::devices;
+use crate::failure::{Failure, Kind};
+use crate::plan::{Gpus, Plan};
+use crate::report_text::Words;
+use crate::reporter::TextReporter;
+use crate::simjob::SIM_DIR;
+use crate::state::{LogDir, Memory};
+use crate::syntax;
+
+/// Works through the jobs file; the result is what to exit with. Nothing is
+/// written before the plan has turned out to make sense.
+///
+/// # Errors
+/// When the work can't begin, or can't go on.
+pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
+    let (watch, jobs) = read_jobs(plan)?;
+    let dir = LogDir::take(&plan.log_dir)?;
+    let sim_dir = sim_dir(dir.path());
+    let devices = devices::find(plan.gpus, &sim_dir, plan.config.allowed.as_ref())?;
+    if plan.fresh {
+        dir.start_over()?;
+    }
+    let Memory { mut journal, records, note } = dir.open_journal()?;
+    let environment = job_environment(plan.gpus, dir.path(), &sim_dir)?;
+    let board = plan.log_dir.join("status.txt");
+    let mut reporter = TextReporter::on_stdout(words(plan, &board));
+    if let Some(note) = note {
+        reporter.note(&note);
+    }
+
+    let clock = Steady::start();
+    let mut queue = Queue::new(plan.config.clone(), records, clock.now());
+    let mut host = open_host(dir.path(), environment)?;
+    journal.sync().map_err(|error| Failure::caused(Kind::Io, &error))?;
+    let is_over = |job: &engine::queue::Job| matches!(job.phase, Phase::Done { .. });
+    host.forget(|attempt| queue.durable().job(attempt.key).is_some_and(is_over))
+        .map_err(|error| Failure::caused(Kind::Io, &error))?;
+    let signals = Signals::catch().map_err(|error| Failure::io(format!("cannot catch signals: {error}")))?;
+    let mut shell = Shell::open(Parts {
+        clock,
+        watch,
+        jobs,
+        journal,
+        host,
+        gpus: devices.backend,
+        gpu_source: devices.source,
+        signals,
+        reporter: Box::new(reporter),
+        board,
+    })
+    .map_err(|error| Failure::caused(Kind::Io, &error))?;
+    let outcome = engine::drive(&mut queue, &mut shell).map_err(|lost| {
+        Failure::caused(Kind::Io, &lost).hint("jobs that run go on; the same command looks after them again")
+    })?;
+    Ok(exit_code(outcome))
+}
+
+/// What a queue's outcome is to the one who started us: the largest exit code
+/// of a failed job, or as a shell tells a signal.
+fn exit_code(outcome: Outcome) -> ExitCode {
+    const SIGINT: u8 = 2;
+    const SIGTERM: u8 = 15;
+    ExitCode::from(match outcome.interrupted {
+        None => outcome.worst,
+        Some(Urgency::Stop | Urgency::Kill) => 128 + SIGINT,
+        Some(Urgency::Leave) => 128 + SIGTERM,
+    })
+}
+
+fn read_jobs(plan: &Plan) -> Result<(Watch, Arc<JobsFile>), Failure> {
+    let mut watch = Watch::new(&plan.jobs_file).map_err(|error| syntax::failure(&error))?;
+    let jobs = watch.first().map_err(|error| syntax::failure(&error))?;
+    if jobs.is_empty() && !plan.config.watch {
+        return Err(Failure::usage("jobs file contains no jobs (use --watch to wait for some)"));
+    }
+    Ok((watch, jobs))
+}
+
+fn words(plan: &Plan, board: &Path) -> Words {
+    Words {
+        poll: plan.config.poll,
+        board: board.display().to_string(),
+        tolerance: plan.config.tolerance,
+        gpus_chosen: plan.config.allowed.is_some(),
+    }
+}
+
+fn open_host(dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<KeeperHost, Failure> {
+    let own = |what: &str, result: std::io::Result<PathBuf>| {
+        result.map_err(|error| Failure::io(format!("cannot tell {what}: {error}")))
+    };
+    let config = KeeperConfig {
+        dir: dir.to_owned(),
+        program: own("where this program lies", env::current_exe())?,
+        environment,
+        extra: Vec::new(),
+        cwd: own("the current directory", env::current_dir())?,
+    };
+    KeeperHost::open(config).map_err(|error| Failure::caused(Kind::Io, &error))
+}
+
+/// Where simulated GPUs have their state.
+fn sim_dir(log_dir: &Path) -> PathBuf {
+    let dir = env::var_os(SIM_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let dir = dir.unwrap_or_else(|| log_dir.join("sim"));
+    std::path::absolute(&dir).unwrap_or(dir)
+}
+
+/// What jobs inherit: our own environment, and with simulated GPUs a way to
+/// find them and this program.
+fn job_environment(gpus: Gpus, log_dir: &Path, sim_dir: &Path) -> Result<Vec<(OsString, OsString)>, Failure> {
+    let mut environment: Vec<(OsString, OsString)> = env::vars_os().collect();
+    if let Gpus::Simulated(_) = gpus {
+        let programs = log_dir.join("sim").join("bin");
+        for dir in [sim_dir, &programs] {
+            fs::create_dir_all(dir)
+                .map_err(|error| Failure::io(format!("cannot create {}: {error}", dir.display())))?;
+        }
+        link_to_self(&programs.join("gpusched"))?;
+        let mut path = programs.into_os_string();
+        path.push(":");
+        path.push(env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()));
+        environment.retain(|(name, _)| name != SIM_DIR && name != "PATH");
+        environment.push((SIM_DIR.into(), sim_dir.into()));
+        environment.push(("PATH".into(), path));
+    }
+    Ok(environment)
+}
+
+/// The PATH of a shell that was given none.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Makes `gpusched simjob` work in jobs, wherever this program lies, and though
+/// another of its name may be installed.
+fn link_to_self(link: &Path) -> Result<(), Failure> {
+    let cannot = |error| Failure::io(format!("cannot link {}: {error}", link.display()));
+    let program = env::current_exe().map_err(cannot)?;
+    if fs::read_link(link).is_ok_and(|target| target == program) {
+        return Ok(());
+    }
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(link).map_err(cannot)?;
+    }
+    symlink(program, link).map_err(cannot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(worst: u8, interrupted: Option<Urgency>, expect: u8) {
+        assert_eq!(exit_code(Outcome { worst, interrupted }), ExitCode::from(expect));
+    }
+
+    #[test]
+    fn exit_codes() {
+        check(0, None, 0);
+        check(255, None, 255);
+        check(3, Some(Urgency::Stop), 130);
+        check(0, Some(Urgency::Kill), 130);
+        check(0, Some(Urgency::Leave), 143);
+    }
+}

@@ -1,0 +1,115 @@
+//! The job queue inside another program: four lines of work on two made-up GPUs,
+//! from start to end, with words of our own.
+//!
+//! ```text
+//! cargo run -p driver --example embed
+//! ```
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::{env, fs};
+
+use allocation::Rules;
+use backend_sim::reported::ReportedGpus;
+use driver::clock::Steady;
+use driver::jobsfile::Watch;
+use driver::signals::Signals;
+use driver::{DirLock, FileMedium, KeeperConfig, KeeperHost, Parts, Reporter, Shell};
+use engine::queue::{Board, Config, Outcome, Queue, Record, Report};
+use journal::Journal;
+use model::{Mib, Ratio, SignedDuration};
+
+const JOBS: &str = "\
+# these two share a GPU, the third needs two of them
+[vram=10G] sleep 0.5
+[vram=10G] sleep 0.5
+[gpus=2 vram=20G] echo on GPUs $CUDA_VISIBLE_DEVICES
+[retries=0 timeout=1s] sleep 60
+";
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    // The keeper of the jobs is this very program, called once more.
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    if let [word, dir] = arguments.as_slice()
+        && word == "__keep"
+    {
+        driver::keeper::keep(Path::new(dir))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let dir = tempfile::tempdir()?;
+    let outcome = run(dir.path())?;
+    writeln!(io::stdout(), "the largest exit code of a failed job: {}", outcome.worst)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the jobs to their end, with all state in `dir`.
+fn run(dir: &Path) -> Result<Outcome, Box<dyn Error>> {
+    let jobs_path = dir.join("jobs.txt");
+    fs::write(&jobs_path, JOBS)?;
+    let _lock = DirLock::take(dir)?;
+    let clock = Steady::start();
+
+    // What is in the journal is done, or to be taken up again: here, nothing.
+    let medium = FileMedium::open(dir.join("journal.jsonl"))?;
+    let (journal, scan) = Journal::open::<Record>(medium, "gpusched")?;
+    let records = scan.records.into_iter().map(|stamped| stamped.record);
+    let mut queue = Queue::new(config(), records, clock.now());
+
+    let mut watch = Watch::new(&jobs_path)?;
+    let jobs = watch.first()?;
+    let host = KeeperHost::open(KeeperConfig {
+        dir: dir.to_owned(),
+        program: env::current_exe()?,
+        environment: env::vars_os().collect(),
+        extra: Vec::new(),
+        cwd: env::current_dir()?,
+    })?;
+    let mut shell = Shell::open(Parts {
+        clock,
+        watch,
+        jobs,
+        journal,
+        host,
+        gpus: Box::new(ReportedGpus::new(2, dir.join("sim"))),
+        gpu_source: "the made-up GPUs".into(),
+        signals: Signals::catch()?,
+        reporter: Box::new(Plain),
+        board: dir.join("status.txt"),
+    })?;
+    Ok(engine::drive(&mut queue, &mut shell)?)
+}
+
+fn config() -> Config {
+    Config {
+        rules: Rules {
+            idle_threshold: Mib::new(200),
+            margin: Mib::new(512),
+            exclusive: false,
+            spike_buffer: Ratio::ZERO,
+        },
+        tolerance: Ratio::ZERO,
+        oom_retries: 0,
+        allowed: None,
+        watch: false,
+        verbose: false,
+        poll: SignedDuration::from_millis(500),
+        grace: SignedDuration::from_secs(10),
+    }
+}
+
+/// Says what the queue says, the way a program sees it.
+struct Plain;
+
+impl Reporter for Plain {
+    fn report(&mut self, report: &Report) {
+        // Nobody may be listening.
+        let _ = writeln!(io::stdout(), "{report:?}");
+    }
+
+    fn board(&mut self, board: &Board) -> String {
+        format!("{} run, {} have ended\n", board.running.len(), board.done_count)
+    }
+}

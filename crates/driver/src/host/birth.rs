@@ -1,0 +1,109 @@
+//! Starting a keeper.
+
+use std::ffi::{CString, NulError};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, PipeReader, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use model::Pid;
+use rustix::event::PollFlags;
+use rustix::process::{WaitOptions, waitpid};
+
+use crate::host::link::{environment, wait_for};
+use crate::host::{HostError, KeeperConfig};
+use crate::medium::PathError;
+use crate::proc;
+use crate::spawn::{Program, start};
+
+/// Where a keeper's last words go, in the log directory.
+const LAST_WORDS: &str = "keeper.err";
+
+/// A keeper that has been started and does not listen yet.
+#[derive(Debug)]
+pub(super) struct Birth {
+    pub(super) pid: Pid,
+    /// Its standard output: it writes a line when it listens.
+    output: PipeReader,
+    words: File,
+    /// What was in that file before.
+    words_from: u64,
+}
+
+impl Birth {
+    /// Starts `PROGRAM __keep DIR`, detached from our terminal and our files.
+    pub(super) fn new(config: &KeeperConfig) -> Result<Self, HostError> {
+        let failed = |source| HostError::Start { program: config.program.clone(), source };
+        let path = config.dir.join(LAST_WORDS);
+        let options = OpenOptions::new().read(true).append(true).create(true).mode(0o600).clone();
+        let words = options.open(&path).map_err(PathError::of("open", &path))?;
+        let words_from = words.metadata().map_err(PathError::of("open", &path))?.len();
+        let nothing = File::open("/dev/null").map_err(failed)?;
+        let (output, its_output) = io::pipe().map_err(failed)?;
+        let texts = Texts::new(config).map_err(|error| failed(error.into()))?;
+        let environment: Vec<_> = texts.environment.iter().map(CString::as_c_str).collect();
+        let pid = start(&Program {
+            path: &texts.program,
+            arguments: &[&texts.program, c"__keep", &texts.dir],
+            environment: &environment,
+            stdio: [nothing.as_fd(), its_output.as_fd(), words.as_fd()],
+            close: &inherited(),
+        })
+        .map_err(failed)?;
+        Ok(Self { pid, output, words, words_from })
+    }
+
+    /// Waits until it listens or has ended, or the time is over.
+    pub(super) fn wait(&self, timeout: Duration) {
+        if wait_for(self.output.as_fd(), PollFlags::IN, Instant::now() + timeout) {
+            let _ = (&self.output).read(&mut [0; 64]);
+        }
+    }
+
+    /// The last line it has written to its standard error.
+    pub(super) fn last_words(mut self) -> String {
+        let mut words = String::new();
+        let read = self.words.seek(SeekFrom::Start(self.words_from));
+        if read.and_then(|_| self.words.read_to_string(&mut words)).is_err() {
+            return "its last words can't be read".to_owned();
+        }
+        words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("without a word").to_owned()
+    }
+}
+
+/// What the system needs with a NUL at its end.
+struct Texts {
+    program: CString,
+    dir: CString,
+    environment: Vec<CString>,
+}
+
+impl Texts {
+    fn new(config: &KeeperConfig) -> Result<Self, NulError> {
+        let text = |path: &Path| CString::new(path.as_os_str().as_bytes());
+        let environment = environment(config)
+            .into_iter()
+            .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
+            .collect();
+        Ok(Self { program: text(&config.program)?, dir: text(&config.dir)?, environment })
+    }
+}
+
+/// Descriptors that this process may have been given by whoever started it. A
+/// keeper would hold them for as long as it lives: a lock, say, or a pipe whose
+/// reader waits for its end.
+fn inherited() -> Vec<RawFd> {
+    let open = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect()
+}
+
+/// Collects a keeper of ours that has ended.
+pub(super) fn reap(child: &mut Option<Pid>) {
+    let ended = |pid: Pid| !matches!(waitpid(proc::raw(pid), WaitOptions::NOHANG), Ok(None));
+    if child.is_some_and(ended) {
+        *child = None;
+    }
+}
