@@ -1,4 +1,4 @@
 //! Tests across crates.
 
-mod tidy;
 mod simulation;
+mod tidy;

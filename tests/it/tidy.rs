@@ -122,7 +122,9 @@ fn pure_crates_use_only_pure_crates() {
     check(PURE.iter().flat_map(|name| {
         let outside = packages[*name].iter().filter(|d| !packages.contains_key(*d));
         let wrong = outside.filter(|d| !PURE_OUTSIDE.contains(&d.as_str()));
-        wrong.map(|dependency| format!("{name} must stay pure, so it cannot use {dependency}")).collect::<Vec<_>>()
+        wrong
+            .map(|dependency| format!("{name} must stay pure, so it cannot use {dependency}"))
+            .collect::<Vec<_>>()
     }));
 }
 
@@ -145,7 +147,9 @@ fn source_files_are_short_safe_and_judged_by_the_same_lints() {
         let mut wrong = Vec::new();
         let length = text.lines().count();
         if length > LONGEST_FILE {
-            wrong.push(format!("{path} has {length} lines; more than {LONGEST_FILE} have more than one reason"));
+            wrong.push(format!(
+                "{path} has {length} lines; more than {LONGEST_FILE} have more than one reason"
+            ));
         }
         for (line, code) in text.lines().map(|line| line.split("//").next().unwrap_or(line)).enumerate() {
             let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');

@@ -60,7 +60,7 @@ fn open(gpus: Gpus, sim_dir: &Path) -> Result<(Devices, GpuSnapshot), Failure> {
                 GpuSource::Nvml => Choice::Nvml,
                 GpuSource::NvidiaSmi => Choice::NvidiaSmi,
             };
-            let gpus = backend_nvsmi::open(Commands::default(), choice).map_err(|error| no_gpus(error))?;
+            let gpus = backend_nvsmi::open(Commands::default(), choice).map_err(no_gpus)?;
             let source = gpus.describe().to_owned();
             (Box::new(gpus), source)
         }

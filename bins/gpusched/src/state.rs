@@ -71,10 +71,13 @@ impl LogDir {
     /// When jobs still run there, or something can't be moved.
     pub fn start_over(&self) -> Result<(), Failure> {
         self.refuse_running_python_jobs()?;
-        start_fresh(&self.path).map_err(|error| match error {
-            HostError::Busy { .. } => Failure::new(Kind::Locked, format!("--fresh: {error}"))
-                .hint("run without --fresh to look after them, and end them with `cancel` or Ctrl-C"),
-            error => Failure::caused(Kind::Io, &error),
+        start_fresh(&self.path).map_err(|error| {
+            if matches!(error, HostError::Busy { .. }) {
+                Failure::new(Kind::Locked, format!("--fresh: {error}"))
+                    .hint("run without --fresh to look after them, and end them with `cancel` or Ctrl-C")
+            } else {
+                Failure::caused(Kind::Io, &error)
+            }
         })?;
         let journal = self.path.join(JOURNAL);
         if journal.exists() {

@@ -106,7 +106,9 @@ impl Checker {
             beside.iter().map(|other| self.journalled.get(other).copied().flatten()).collect();
         let alone = declared.is_none() || declarations.iter().any(Option::is_none);
         if alone && !beside.is_empty() {
-            return Err(format!("{attempt} shares GPU {gpu} with {beside:?}, and one of them declared nothing"));
+            return Err(format!(
+                "{attempt} shares GPU {gpu} with {beside:?}, and one of them declared nothing"
+            ));
         }
         let total = node.gpus.get(usize::from(gpu.0)).copied().unwrap_or_default();
         let sum: Mib = declarations.into_iter().flatten().chain(declared).sum();

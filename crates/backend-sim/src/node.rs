@@ -216,9 +216,7 @@ impl SimNode {
 
     pub(crate) fn survey(&self, now: Timestamp) -> Vec<AttemptSighting> {
         let attempts = self.ledger.iter().map(|(attempt, _)| attempt);
-        attempts
-            .map(|attempt| AttemptSighting { attempt, presence: self.presence(attempt, now) })
-            .collect()
+        attempts.map(|attempt| AttemptSighting { attempt, presence: self.presence(attempt, now) }).collect()
     }
 
     fn presence(&self, attempt: AttemptId, now: Timestamp) -> Presence {
@@ -234,9 +232,7 @@ impl SimNode {
                 tail: if *exit == Exit::Code(1) { OOM_TEXT.into() } else { Box::default() },
                 survivors: *survivors,
             },
-            Fate::Launching | Fate::Running { .. } if kept.boot_id != self.boot_id() => {
-                Presence::Interrupted
-            }
+            Fate::Launching | Fate::Running { .. } if kept.boot_id != self.boot_id() => Presence::Interrupted,
             Fate::Launching | Fate::Running { .. } => Presence::Lost("its keeper was killed".into()),
         }
     }
@@ -279,6 +275,10 @@ impl SimNode {
         } else {
             self.rng = rng;
         }
+    }
+
+    pub(crate) fn send_strangers_away(&mut self) {
+        self.strangers.clear();
     }
 
     fn apps(&self, now: Timestamp) -> Vec<ComputeApp> {

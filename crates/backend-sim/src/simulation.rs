@@ -75,7 +75,6 @@ struct Life {
     outside: Outside,
     config: Config,
     began: model::Timestamp,
-    calm_at: model::Timestamp,
 }
 
 impl Life {
@@ -101,13 +100,14 @@ impl Life {
                 outside.plan_interrupt(began + millis(shape.between(0, 3_600_000)));
             }
         }
-        Self { outside, config, began, calm_at: began + SignedDuration::from_mins(70) }
+        outside.plan_calm(began + SignedDuration::from_mins(70));
+        Self { outside, config, began }
     }
 
     fn run(&mut self) -> Result<u32, String> {
         for life in 1..=MOST_LIVES {
-            if life > MOST_LIVES / 2 || self.outside.now > self.calm_at {
-                self.outside.faults = self.outside.faults.calmed();
+            if life > MOST_LIVES / 2 {
+                self.outside.calm();
             }
             let settled = self.live_once()?;
             if let Some(violation) = self.outside.violation.take() {
@@ -167,6 +167,7 @@ impl Life {
             outside.trace.note(format_args!("{} the machine reboots", outside.now));
             outside.mark("the machine rebooted");
             outside.disk.reboot(kept);
+            outside.drop_messages();
             outside.node.reboot();
             outside.checker.on_reboot();
         }
@@ -236,4 +237,3 @@ fn config(rng: &mut Rng) -> Config {
         grace: SignedDuration::from_secs(10),
     }
 }
-

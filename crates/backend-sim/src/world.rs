@@ -19,6 +19,9 @@ use crate::rng::Rng;
 use crate::trace::Trace;
 use crate::user::User;
 
+/// More steps than this mean that it never ends.
+const MOST_STEPS: u64 = 1_000_000;
+
 /// Everything that outlives a scheduler.
 #[derive(Debug)]
 pub(crate) struct Outside {
@@ -48,10 +51,20 @@ enum Happening {
     FullMemory(AttemptId),
     NaturalEnd(AttemptId),
     ToScheduler(u64, Event),
-    Synced { epoch: u64, seq: Seq, bytes: usize, fails: bool },
-    SampleRead { epoch: u64, fails: Option<&'static str> },
+    Synced {
+        epoch: u64,
+        seq: Seq,
+        bytes: usize,
+        fails: bool,
+    },
+    SampleRead {
+        epoch: u64,
+        fails: Option<&'static str>,
+    },
     UserEdits,
     StrangersStir,
+    /// From here on only jobs misbehave.
+    Calm,
     Interrupt,
 }
 
@@ -63,7 +76,14 @@ enum ToKeeper {
 }
 
 impl Outside {
-    pub(crate) fn new(seed: u64, faults: Faults, node: SimNode, user: User, margin: Mib, aloud: bool) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        faults: Faults,
+        node: SimNode,
+        user: User,
+        margin: Mib,
+        aloud: bool,
+    ) -> Self {
         let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 50);
         Self {
             now: start,
@@ -103,8 +123,17 @@ impl Outside {
         self.plan(at, Happening::StrangersStir);
     }
 
+    pub(crate) fn plan_calm(&mut self, at: Timestamp) {
+        self.plan(at, Happening::Calm);
+    }
+
     pub(crate) fn plan_interrupt(&mut self, at: Timestamp) {
         self.plan(at, Happening::Interrupt);
+    }
+
+    /// Nothing that was on its way to the keeper arrives any more.
+    pub(crate) fn drop_messages(&mut self) {
+        self.happenings.retain(|_, happening| !matches!(happening, Happening::ToKeeper(_)));
     }
 
     /// Lets the machine go on without a scheduler.
@@ -175,12 +204,22 @@ impl Outside {
                 }
                 None
             }
+            Happening::Calm => {
+                self.calm();
+                None
+            }
             Happening::Interrupt => {
                 let urgency = *self.rng.pick(&[Urgency::Leave, Urgency::Stop, Urgency::Kill]);
                 self.mark("interrupted by a signal");
                 Some(News::Event(Event::Interrupt(urgency)))
             }
         }
+    }
+
+    /// Ends all faults but those of the jobs.
+    pub(crate) fn calm(&mut self) {
+        self.faults = self.faults.calmed();
+        self.node.send_strangers_away();
     }
 
     fn user_edits(&mut self) -> Event {
@@ -191,6 +230,7 @@ impl Outside {
             self.mark("broken save");
             let after = millis(self.rng.between(10, 3000));
             let whole = Event::JobsFile(Ok(self.user.file()));
+            self.last_edit = self.last_edit.max(self.now + after);
             self.plan(self.now + after, Happening::ToScheduler(self.epoch, whole));
             return Event::JobsFile(Err(Unreadable("line 1: half a line".to_owned())));
         }
@@ -331,6 +371,10 @@ impl World<Queue> for SimWorld<'_> {
         self.outside.trace.count_step();
         if self.may_crash() {
             return Err(WorldLost(self.dead.unwrap_or("dead").to_owned()));
+        }
+        if self.outside.trace.steps() > MOST_STEPS {
+            self.outside.violation = Some(format!("not at rest after {MOST_STEPS} steps"));
+            return Err(self.dies("it goes on for ever"));
         }
         if let Some(event) = self.first.pop_front() {
             return Ok(Woken::Event(event));

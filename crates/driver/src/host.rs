@@ -26,7 +26,7 @@ pub use forget::start_fresh;
 
 use crate::host::link::Connection;
 use crate::host::owner::Owners;
-use crate::keeper::{LOG, chain};
+use crate::keeper::LOG;
 use crate::medium::PathError;
 use crate::proc::{Mark, Process};
 use crate::wire::{News, Request, Standing};
@@ -286,18 +286,18 @@ impl JobHost for KeeperHost {
     fn launch(&mut self, launch: &Launch) -> Result<(), LaunchError> {
         let Launch { attempt, no, command, gpus } = launch.clone();
         self.ask(&Request::Launch { attempt, no, command, gpus })
-            .map_err(|error| LaunchError::NoKeeper(chain(&error)))
+            .map_err(|error| LaunchError::NoKeeper(error.to_string()))
     }
 
     fn signal(&mut self, attempt: AttemptId, signal: StopSignal) -> Result<(), SignalError> {
-        self.ask(&Request::Signal { attempt, signal }).map_err(|error| SignalError(chain(&error)))
+        self.ask(&Request::Signal { attempt, signal }).map_err(|error| SignalError(error.to_string()))
     }
 
     fn void(&mut self, attempt: AttemptId) -> Result<(), SurveyError> {
-        self.ask(&Request::Void { attempt }).map_err(|error| SurveyError(chain(&error)))
+        self.ask(&Request::Void { attempt }).map_err(|error| SurveyError(error.to_string()))
     }
 
     fn survey(&mut self) -> Result<Vec<AttemptSighting>, SurveyError> {
-        self.ask_all().map_err(|error| SurveyError(chain(&error)))
+        self.ask_all().map_err(|error| SurveyError(error.to_string()))
     }
 }

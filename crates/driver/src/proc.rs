@@ -5,12 +5,13 @@
 //! the process fast.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::str;
 use std::time::Duration;
-use std::{fs, str};
 
 use model::{AttemptId, Pid, SignedDuration, StopSignal};
 use rustix::io::Errno;
@@ -50,7 +51,11 @@ pub struct Process {
 impl Process {
     /// Reads a process; nothing where there is none.
     pub fn read(pid: Pid) -> Option<Self> {
-        Self::parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+        // One read takes it all: the name has at most 64 bytes, a number 20.
+        let mut stat = [0; 1024];
+        let length =
+            File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut stat)).ok()?;
+        Self::parse(pid, stat.get(..length)?)
     }
 
     /// The name in field 2 may hold spaces, parentheses and line ends, so

@@ -162,9 +162,8 @@ impl Shell {
                 self.hear(news);
             }
         }
-        if stirred.contains(&Source::Host) || self.host_has_news {
-            self.hear_host(now);
-        }
+        // Whatever woke us: what the keeper's socket had no room for goes out too.
+        self.hear_host(now);
         if (stirred.contains(&Source::File) || now >= self.watch.next_look())
             && let Some(file) = self.watch.look(now)
         {

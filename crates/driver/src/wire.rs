@@ -2,6 +2,7 @@
 //! over a Unix stream socket.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,8 +15,8 @@ use serde::{Deserialize, Serialize};
 /// The version of this language. The two sides part if theirs differ.
 pub const VERSION: u32 = 1;
 
-/// From a scheduler to the keeper.
-#[derive(Debug, Serialize, Deserialize)]
+/// From a scheduler to the keeper. Not to be printed: it holds secrets.
+#[derive(Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
     /// The first thing said; answered with the keeper's own.
@@ -155,7 +156,6 @@ impl From<OsString> for Text {
 
 /// One end of a conversation. Nothing here waits: what can't be written yet is
 /// kept, and what has not come yet is not there.
-#[derive(Debug)]
 pub struct Link {
     stream: UnixStream,
     incoming: Vec<u8>,
@@ -170,10 +170,10 @@ pub enum LinkError {
     #[error("the other side has hung up")]
     Closed,
     /// The socket failed.
-    #[error("the socket failed")]
+    #[error("the socket failed: {}", crate::medium::words(.0))]
     Socket(#[source] io::Error),
     /// The other side said something that is no message.
-    #[error("the other side speaks another language")]
+    #[error("the other side speaks another language: {0}")]
     Language(#[source] serde_json::Error),
 }
 
@@ -271,8 +271,85 @@ impl Link {
     }
 }
 
+impl fmt::Debug for Link {
+    /// Without what is said: an environment is part of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("stream", &self.stream)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Link, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Link::new(ours).unwrap(), theirs)
+    }
+
+    fn surveyed_and(end: &str) -> Vec<u8> {
+        [br#"{"tell":"surveyed"}"#, end.as_bytes()].concat()
+    }
+
+    #[test]
+    fn a_message_counts_once_its_line_has_ended() {
+        let (mut link, mut other) = pair();
+        assert_eq!(link.receive::<News>().unwrap(), []);
+        other.write_all(&surveyed_and("\n{\"tell\":")).unwrap();
+        assert_eq!(link.receive::<News>().unwrap(), [News::Surveyed]);
+        assert_eq!(link.receive::<News>().unwrap(), []);
+        other.write_all(b"\"surveyed\"}\n").unwrap();
+        assert_eq!(link.receive::<News>().unwrap(), [News::Surveyed]);
+    }
+
+    #[test]
+    fn what_came_before_the_end_is_told() {
+        let (mut link, mut other) = pair();
+        other.write_all(&surveyed_and("\n")).unwrap();
+        drop(other);
+        assert_eq!(link.receive::<News>().unwrap(), [News::Surveyed]);
+        assert!(matches!(link.receive::<News>(), Err(LinkError::Closed)));
+    }
+
+    #[test]
+    fn another_language_is_an_error() {
+        let (mut link, mut other) = pair();
+        other.write_all(b"GET / HTTP/1.1\n").unwrap();
+        assert!(matches!(link.receive::<News>(), Err(LinkError::Language(_))));
+    }
+
+    #[test]
+    fn a_side_that_does_not_listen_blocks_nobody() {
+        let (mut link, theirs) = pair();
+        let mut other = Link::new(theirs).unwrap();
+        for _ in 0..50_000 {
+            link.push(&News::Surveyed);
+        }
+        link.flush().unwrap();
+        assert!(link.is_backed_up());
+        let mut came = 0;
+        while came < 50_000 {
+            came += other.receive::<News>().unwrap().len();
+            link.flush().unwrap();
+        }
+        assert!(!link.is_backed_up());
+    }
+
+    #[test]
+    fn strings_of_the_system_come_back_as_they_were() {
+        for bytes in [&b"plain"[..], b"caf\xc3\xa9", b"caf\xe9", b"", b"1"] {
+            let text = Text::from(OsString::from_vec(bytes.to_vec()));
+            let json = serde_json::to_string(&text).unwrap();
+            assert_eq!(serde_json::from_str::<Text>(&json).unwrap().as_bytes(), bytes, "{json}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use journal::{Journal, Scan};
 use model::{AttemptId, Timestamp};
 
 use crate::host::HostError;
-use crate::keeper::{KIND, LOG, LogError, chain, open_lock};
+use crate::keeper::{KIND, LOG, LogError, open_lock};
 use crate::medium::{FileMedium, PathError};
 use crate::proc::{self, Process};
 
@@ -42,7 +42,7 @@ pub(super) fn shorten(dir: &Path, settled: impl Fn(AttemptId) -> bool) -> Result
         }
     }
     let rewritten = journal.rewrite(&kept, Timestamp::now());
-    rewritten.map(drop).map_err(|error| HostError::Log(chain(&LogError::from(error))))
+    rewritten.map(drop).map_err(|error| HostError::Log(LogError::from(error).to_string()))
 }
 
 /// Puts the keeper's log of a directory aside, as `keeper.jsonl.1`: no attempt
@@ -93,7 +93,7 @@ fn lock(dir: &Path, patience: Duration) -> Result<Option<File>, HostError> {
 
 fn read(path: &Path) -> Result<(Journal<FileMedium>, Scan<KeeperRecord>), HostError> {
     let journal = Journal::open(FileMedium::open(path)?, KIND).map_err(LogError::Open);
-    journal.map_err(|error| HostError::Log(chain(&error)))
+    journal.map_err(|error| HostError::Log(error.to_string()))
 }
 
 fn attempt_of(record: &KeeperRecord) -> Option<AttemptId> {

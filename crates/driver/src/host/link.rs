@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::host::birth::{Birth, reap};
 use crate::host::{HostError, KeeperConfig};
-use crate::keeper::{SOCKET, at_socket, chain};
+use crate::keeper::{SOCKET, at_socket};
 use crate::medium::PathError;
 use crate::wire::{Link, LinkError, News, Request, Standing, Text, VERSION};
 
@@ -46,7 +46,7 @@ impl Connection {
             Ok(()) => Ok(Some(connection)),
             // It was just ending.
             Err(Unanswered::Link(LinkError::Closed)) => Ok(None),
-            Err(Unanswered::Link(error)) => Err(HostError::Talk(chain(&error))),
+            Err(Unanswered::Link(error)) => Err(HostError::Talk(error.to_string())),
             Err(Unanswered::TimedOut) => {
                 Err(HostError::Silent { dir: config.dir.clone(), seconds: HELLO_TIMEOUT })
             }
@@ -96,7 +96,7 @@ impl Connection {
     /// follows with the next call.
     pub(super) fn ask(&mut self, request: &Request) -> Result<(), HostError> {
         self.link.push(request);
-        self.link.flush().map_err(|error| HostError::Talk(chain(&error)))
+        self.link.flush().map_err(|error| HostError::Talk(error.to_string()))
     }
 
     /// What has come.
@@ -106,7 +106,7 @@ impl Connection {
             Ok(more) => news.extend(more),
             // Once more, when these are taken in, and then without them.
             Err(_) if !news.is_empty() => {}
-            Err(error) => return Err(HostError::Talk(chain(&error))),
+            Err(error) => return Err(HostError::Talk(error.to_string())),
         }
         Ok(news)
     }
@@ -184,7 +184,7 @@ enum Step {
 /// What was asked got no answer.
 #[derive(Debug, thiserror::Error)]
 enum Unanswered {
-    #[error("{}", chain(.0))]
+    #[error(transparent)]
     Link(#[from] LinkError),
     #[error("it does not answer in time")]
     TimedOut,

@@ -7,7 +7,6 @@ use engine::keeper::KeeperRecord;
 use model::{AttemptId, Launch, LaunchError, Pid, StopSignal, Timestamp};
 
 use crate::keeper::launch::Surroundings;
-use crate::keeper::log::chain;
 use crate::keeper::serve::Keeper;
 use crate::proc::Process;
 use crate::wire::{LinkError, News, Request, VERSION};
@@ -93,7 +92,7 @@ impl Keeper {
         match self.log.intend(&intents) {
             Ok(()) => self.start(&ready, &surroundings),
             Err(error) => {
-                let why = LaunchError::NoKeeper(chain(&error));
+                let why = LaunchError::NoKeeper(error.to_string());
                 for (Launch { attempt, .. }, _) in ready {
                     self.tell_one(id, &News::Refused { attempt, why: why.clone() });
                 }

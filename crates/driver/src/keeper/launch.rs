@@ -45,8 +45,7 @@ pub(super) enum StartError {
     Shell(#[source] io::Error),
 }
 
-/// What all jobs of one scheduler inherit.
-#[derive(Debug)]
+/// What all jobs of one scheduler inherit. Not to be printed: it holds secrets.
 pub(super) struct Surroundings {
     cwd: PathBuf,
     environment: Vec<CString>,

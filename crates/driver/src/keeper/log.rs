@@ -1,6 +1,5 @@
 //! The keeper's log, `keeper.jsonl`, and the memory it folds into.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,10 +25,10 @@ pub enum LogError {
     #[error(transparent)]
     Path(#[from] PathError),
     /// It could not be read, or is damaged elsewhere than at its end.
-    #[error("cannot read {LOG}: {}", chain(.0))]
+    #[error("cannot read {LOG}: {0}")]
     Open(#[source] OpenError<FileMedium>),
     /// It could not be written.
-    #[error("cannot write {LOG}: {}", chain(.0))]
+    #[error("cannot write {LOG}: {0}")]
     Append(#[from] AppendError),
     /// It could not be mended after a failed write.
     #[error("cannot mend {LOG}: {0}")]
@@ -165,18 +164,4 @@ fn reopen(path: &Path, cut: Option<u64>) -> Result<Journal<FileMedium>, LogError
     }
     let (journal, _) = Journal::open::<KeeperRecord>(medium, KIND).map_err(LogError::Open)?;
     Ok(journal)
-}
-
-/// An error and all it came from, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let words = source.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        next = source.source();
-    }
-    text
 }

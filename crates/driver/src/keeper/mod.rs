@@ -7,6 +7,10 @@
 //! to be started *before* it starts it: so no attempt is ever run twice, even if
 //! scheduler and keeper are both killed at the worst moment. It ends when no job
 //! runs and no scheduler is connected.
+//!
+//! A job gets the environment, the working directory and the umask of the
+//! scheduler that asks for it; its limits, its priority and its control group
+//! are those of the scheduler that started the keeper.
 
 mod answer;
 mod jobs;
@@ -30,11 +34,11 @@ use engine::keeper::KeeperRecord;
 use model::Pid;
 use rustix::fs::Mode;
 use rustix::process::{getpid, set_child_subreaper, setsid, umask};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 
 pub use launch::log_name;
 pub use log::LogError;
-pub(crate) use log::{KIND, LOG, chain};
+pub(crate) use log::{KIND, LOG};
 
 use crate::medium::PathError;
 use crate::proc::{self, Mark};
@@ -69,7 +73,7 @@ pub enum KeepError {
         who: String,
     },
     /// The system refused something every keeper needs.
-    #[error("cannot {doing}")]
+    #[error("cannot {doing}: {}", crate::medium::words(source))]
     System {
         /// What.
         doing: &'static str,
@@ -124,7 +128,7 @@ impl Signals {
     /// not handed on to jobs.
     fn set_up() -> Result<Self, KeepError> {
         let no_system = |source| KeepError::System { doing: "handle signals", source };
-        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2] {
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXFSZ] {
             signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false))).map_err(no_system)?;
         }
         let (pipe, write) = UnixStream::pair().map_err(no_system)?;

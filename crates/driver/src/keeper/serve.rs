@@ -22,7 +22,6 @@ const IDLE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A scheduler that is connected.
-#[derive(Debug)]
 pub(super) struct Client {
     pub(super) link: Link,
     /// What its jobs inherit: known once it has said hello.
@@ -30,7 +29,6 @@ pub(super) struct Client {
 }
 
 /// A keeper at work.
-#[derive(Debug)]
 pub(super) struct Keeper {
     listener: UnixListener,
     signals: Signals,
@@ -59,9 +57,11 @@ impl Keeper {
     /// Works until there is nothing to do.
     pub(super) fn run(mut self) -> Result<(), KeepError> {
         while !self.is_done() {
-            self.wait()?;
+            let look = self.wait()?;
             self.reap_if_told();
-            self.tell_lost();
+            if look {
+                self.tell_lost();
+            }
             self.accept();
             self.serve();
             // If it fails it is tried again: see `Keeper::patience`.
@@ -86,10 +86,13 @@ impl Keeper {
         idle.into_iter().chain(look).min()
     }
 
-    fn wait(&self) -> Result<(), KeepError> {
-        let mut fds =
-            vec![PollFd::new(&self.signals.pipe, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
-        fds.extend(self.jobs.holds().map(|hold| PollFd::new(hold, PollFlags::IN)));
+    /// Waits for anything to happen, and tells whether it is time to look after
+    /// the jobs that were adopted.
+    fn wait(&self) -> Result<bool, KeepError> {
+        let mut fds: Vec<_> = self.jobs.holds().map(|hold| PollFd::new(hold, PollFlags::IN)).collect();
+        let holds = fds.len();
+        fds.push(PollFd::new(&self.signals.pipe, PollFlags::IN));
+        fds.push(PollFd::new(&self.listener, PollFlags::IN));
         for client in self.clients.values() {
             let backed_up = client.link.is_backed_up();
             let flags = if backed_up { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
@@ -97,11 +100,15 @@ impl Keeper {
         }
         let timeout = self.patience().and_then(|patience| Timespec::try_from(patience).ok());
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(_) => {
+                Ok(self.jobs.must_look() || fds.iter().take(holds).any(|hold| !hold.revents().is_empty()))
+            }
+            Err(rustix::io::Errno::INTR) => Ok(false),
             Err(errno) => Err(KeepError::System { doing: "wait", source: errno.into() }),
         }
     }
 
+    /// Collects the jobs that have ended, if the system says that some have.
     pub(super) fn reap_if_told(&mut self) {
         if !self.signals.take() {
             return;

@@ -1,13 +1,14 @@
 //! Signals, and schedulers and keepers that are killed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use backend::JobHost;
 use model::{Exit, LaunchError, Pid, Presence, StopSignal};
 use rustix::process::{Signal, kill_process};
 
-use crate::setting::{Scene, attempt_of, is_alive, keeper_program, pid_in, until};
+use crate::setting::{Scene, attempt_of, config, is_alive, keeper_program, pid_in, until};
 
 fn kill(pid: Pid) {
     kill_process(driver::proc::raw(pid).unwrap(), Signal::KILL).unwrap();
@@ -130,10 +131,8 @@ fn a_log_that_stops_before_the_job_runs() {
 fn a_reboot_interrupts() {
     let mut scene = Scene::new();
     let (job, _) = scene.running(1, "exec sleep 30");
-    let keeper = scene.keeper();
     scene.host.signal(job, StopSignal::Kill).unwrap();
-    kill(keeper);
-    until("the keeper to be gone", || !is_alive(keeper));
+    scene.end(job);
     // The same attempt, in the log of another boot.
     let dir = tempfile::tempdir().unwrap();
     let boot_id = driver::proc::boot_id().unwrap();
@@ -220,4 +219,58 @@ fn a_second_keeper_is_turned_away() {
     assert!(words.starts_with("another keeper works in ") && !second.status.success(), "{words}");
     scene.host.signal(job, StopSignal::Kill).unwrap();
     scene.end(job);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_starts_nothing_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    let wrapper = dir.path().join("keeper-on-a-small-disk");
+    let program = keeper_program();
+    // A job's log is under the limit, too: jobs here write nothing.
+    fs::write(&wrapper, format!("#!/bin/sh\nulimit -f 16\nexec {} \"$@\"\n", program.display())).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o700)).unwrap();
+    config.program = wrapper;
+    let mut scene = Scene::with(dir, config);
+    let (early, _) = scene.running(1, "while [ ! -e go ]; do sleep 0.01; done; exit 5");
+    let mut no = 1;
+    until("the log to be full", || {
+        no += 1;
+        let job = scene.start(no, "true");
+        until("an answer", || {
+            scene.listen();
+            !scene.refused.is_empty()
+                || scene.seen.iter().any(|sighting| {
+                    sighting.attempt == job && matches!(sighting.presence, Presence::Ended { .. })
+                })
+        });
+        !scene.refused.is_empty()
+    });
+    let refused = attempt_of(no, 1);
+    assert!(matches!(scene.refusal(refused), LaunchError::NoKeeper(why) if why.contains("keeper.jsonl")));
+    fs::write(scene.path("go"), "").unwrap();
+    assert_eq!(scene.end(early).0, Exit::Code(5));
+    scene.host.void(refused).unwrap();
+    scene.wait(refused, |presence| (*presence == Presence::Voided).then_some(()));
+    // What was refused was not started, and no later keeper thinks it was.
+    kill(scene.keeper());
+    let mut scene = scene.reborn();
+    assert!(matches!(scene.surveyed(refused), None | Some(Presence::Voided)));
+    assert!(matches!(scene.surveyed(attempt_of(2, 1)), Some(Presence::Ended { .. })));
+}
+
+#[test]
+fn a_keeper_that_does_not_come_up_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.program = "/nowhere/gpusched".into();
+    let mut scene = Scene::with(dir, config);
+    let refused = scene.host.launch(&crate::setting::launch(1, "true")).unwrap_err();
+    let why = "cannot start the keeper /nowhere/gpusched: No such file or directory";
+    assert_eq!(refused, LaunchError::NoKeeper(why.to_owned()));
+    fs::write(scene.path("keeper.jsonl"), "{\"what\":\"is this\"}\n").unwrap();
+    let scene_of_its_own = crate::setting::config(scene.dir.path());
+    scene.host = driver::host::KeeperHost::open(scene_of_its_own).unwrap();
+    let error = scene.host.survey().unwrap_err().to_string();
+    assert!(error.contains("the keeper has ended at once: cannot read keeper.jsonl: "), "{error}");
 }

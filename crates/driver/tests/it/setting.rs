@@ -74,7 +74,12 @@ impl Scene {
     }
 
     pub(crate) fn in_dir(dir: TempDir) -> Self {
-        let host = KeeperHost::open(config(dir.path())).unwrap();
+        let config = config(dir.path());
+        Self::with(dir, config)
+    }
+
+    pub(crate) fn with(dir: TempDir, config: KeeperConfig) -> Self {
+        let host = KeeperHost::open(config).unwrap();
         Self { dir, host, seen: Vec::new(), refused: Vec::new(), gone: 0 }
     }
 

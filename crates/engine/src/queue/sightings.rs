@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 
-use model::{AttemptId, AttemptSighting, Exit, JobNo, LaunchError, Mib, Presence, SignedDuration};
+use model::{AttemptId, AttemptSighting, Exit, JobNo, LaunchError, Mib, Presence, SignedDuration, StopSignal};
 use policy::{Fit, Stopped, Verdict};
 
 use crate::queue::lines::LineState;
@@ -73,6 +73,10 @@ impl Queue {
 
     fn on_ended(&mut self, no: JobNo, end: &End, turn: &mut Turn) {
         let Some(live) = self.take_live(no, end.survivors, turn) else { return };
+        if end.survivors && live.stop.is_some() {
+            // It was to end with all it started.
+            turn.perform(Effect::Signal { attempt: live.attempt, signal: StopSignal::Kill });
+        }
         let stopped = live.stop.map(|stop| match stop.why {
             Stopping::Cancel => Stopped::Cancelled,
             Stopping::Timeout => Stopped::TimedOut,

@@ -1,0 +1,167 @@
+//! A directory to run the program in, and the program running in it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use e2e::wait_until;
+use tempfile::TempDir;
+
+/// No test waits longer for anything.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// A directory with a jobs file.
+pub(crate) struct Place {
+    dir: TempDir,
+}
+
+/// The program at work. Ended when it goes out of scope.
+pub(crate) struct Running {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Place {
+    /// A new directory whose `jobs.txt` has these lines.
+    pub(crate) fn new(jobs: &str) -> Self {
+        let place = Self { dir: tempfile::tempdir().unwrap() };
+        place.write("jobs.txt", jobs);
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A file's text; empty where there is none.
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// What the log of a job says.
+    pub(crate) fn log(&self, name: &str) -> String {
+        self.read(&format!("gpusched_logs/{name}.log"))
+    }
+
+    /// Changes the jobs file as an editor does: all at once.
+    pub(crate) fn edit(&self, jobs: &str) {
+        self.write("jobs.new", jobs);
+        fs::rename(self.path("jobs.new"), self.path("jobs.txt")).unwrap();
+    }
+
+    /// The program in this directory, without its words.
+    pub(crate) fn program(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpusched"));
+        command.current_dir(&self.dir).stdin(Stdio::null());
+        for variable in ["GPUSCHED_SIM_DIR", "CUDA_VISIBLE_DEVICES", "PYTHONPATH"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    /// `gpusched jobs.txt --sim 2` with more flags.
+    pub(crate) fn queue(&self, flags: &[&str]) -> Command {
+        let mut command = self.program();
+        command.args(["jobs.txt", "--sim", "2", "--poll", "0.1"]).args(flags);
+        command
+    }
+
+    /// Starts a command, its output in files.
+    pub(crate) fn start(&self, mut command: Command) -> Running {
+        let (out, err) = (self.path("out"), self.path("err"));
+        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        Running { child: command.spawn().unwrap(), out, err }
+    }
+
+    /// Runs `gpusched jobs.txt --sim 2` with more flags to its end.
+    pub(crate) fn run(&self, flags: &[&str]) -> Done {
+        self.start(self.queue(flags)).wait()
+    }
+
+    /// Whether a keeper works in this directory.
+    pub(crate) fn has_keeper(&self) -> bool {
+        let dir = self.path("gpusched_logs").canonicalize().unwrap();
+        let is_ours = |process: PathBuf| {
+            let words = fs::read(process.join("cmdline")).unwrap_or_default();
+            let mut words = words.split(|byte| *byte == 0);
+            words.any(|word| word == b"__keep")
+                && words.any(|word| word == dir.as_os_str().as_encoded_bytes())
+        };
+        fs::read_dir("/proc").unwrap().flatten().any(|entry| is_ours(entry.path()))
+    }
+}
+
+impl Running {
+    /// What it has printed so far.
+    pub(crate) fn out(&self) -> String {
+        fs::read_to_string(&self.out).unwrap()
+    }
+
+    /// Waits until it has printed something.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str) {
+        wait_until(text, LONG, || self.out().contains(text));
+    }
+
+    /// Sends it a signal (`INT`).
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, self.child.id());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Done {
+        wait_until("the program ends", LONG, || self.child.try_wait().unwrap().is_some());
+        let code = self.child.wait().unwrap().code();
+        Done { code, out: self.out(), err: fs::read_to_string(&self.err).unwrap() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Twice: it kills its jobs then, and they are not left running.
+        for _ in 0..2 {
+            if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+                self.signal("INT");
+            }
+        }
+        let _ = self.child.wait();
+    }
+}
+
+impl Done {
+    #[track_caller]
+    pub(crate) fn says(&self, text: &str) -> &Self {
+        assert!(self.out.contains(text), "no '{text}' in\n{}\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
+        self
+    }
+}
+
+fn signal(name: &str, pid: u32) {
+    let status = Command::new("/bin/sh").arg("-c").arg(format!("kill -{name} {pid}")).status().unwrap();
+    assert!(status.success(), "cannot send {name} to {pid}");
+}
+
+/// Whether a file lies there.
+pub(crate) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
