@@ -213,7 +213,7 @@ fn interrupted(urgency: Urgency, running: usize) -> String {
 }
 
 fn summary_lines(summary: &Summary) -> Vec<String> {
-    let Summary { jobs, ok, failed, cancelled, under, over, earlier, failures } = summary;
+    let Summary { jobs, ok, failed, cancelled, under, over, earlier, failures, unread } = summary;
     let mut line = format!("all {jobs} jobs done — {ok} ok, {failed} failed, ");
     if *cancelled > 0 {
         let _ = write!(line, "{cancelled} cancelled, ");
@@ -226,6 +226,9 @@ fn summary_lines(summary: &Summary) -> Vec<String> {
     lines.extend(failures.iter().map(|(no, status, exit, command)| {
         let exit = exit.map_or(String::new(), |exit| format!(", exit {exit}"));
         format!("  failed: job {no} ({}{exit}) — {}", word(*status), shown(command))
+    }));
+    lines.extend(unread.iter().map(|why| {
+        format!("WARN  the jobs file could not be used at the end ({why}): its last changes were not run")
     }));
     lines
 }

@@ -11,6 +11,7 @@ pub(crate) struct Disk(Rc<RefCell<Content>>);
 
 #[derive(Debug, Default)]
 struct Content {
+    /// What every reader sees.
     written: Vec<u8>,
     /// What survives a reboot.
     synced: Vec<u8>,
@@ -26,8 +27,7 @@ impl Disk {
 
     /// Puts everything written so far on the platter.
     pub(crate) fn sync_all(&self) {
-        let mut content = self.0.borrow_mut();
-        content.synced = content.written.clone();
+        self.0.borrow_mut().sync();
     }
 
     /// How much was written so far.
@@ -50,9 +50,15 @@ impl Disk {
         if content.written.starts_with(&content.synced) {
             content.written.truncate(length);
         } else {
-            content.written = content.synced.clone();
+            content.written = std::mem::take(&mut content.synced);
         }
-        content.synced = content.written.clone();
+        content.sync();
+    }
+}
+
+impl Content {
+    fn sync(&mut self) {
+        self.synced.clone_from(&self.written);
     }
 }
 
@@ -68,7 +74,7 @@ impl Medium for Disk {
     fn truncate(&mut self, to: u64) -> Result<(), MediumError> {
         let mut content = self.0.borrow_mut();
         content.written.truncate(usize::try_from(to).unwrap_or(usize::MAX));
-        content.synced = content.written.clone();
+        content.sync();
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod checker;
 mod disk;
 mod faults;
 mod node;
+mod outside;
 mod rng;
 mod simulation;
 mod trace;

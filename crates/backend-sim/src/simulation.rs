@@ -9,9 +9,10 @@ use model::{JobKey, Mib, Ratio, SignedDuration};
 
 use crate::faults::Faults;
 use crate::node::{SimNode, millis};
+use crate::outside::Outside;
 use crate::rng::Rng;
 use crate::user::User;
-use crate::world::{Outside, SimWorld};
+use crate::world::SimWorld;
 
 /// More restarts than this mean that it never ends.
 const MOST_LIVES: u32 = 3000;

@@ -1,5 +1,6 @@
 //! How many trivial jobs a keeper runs in a second: `keeper_speed [JOBS [SLOTS]]`.
-//! The program is its own keeper, as `gpusched` is.
+//! The program is its own keeper, as `gpusched` is. Every job has a log, so the
+//! file system counts: `TMPDIR=/dev/shm` leaves it out.
 
 use std::collections::VecDeque;
 use std::env;

@@ -173,7 +173,8 @@ impl KeeperHost {
     }
 
     /// Readable when there is news. They change when a keeper is started, so
-    /// ask before each wait.
+    /// ask before each wait; and call [`KeeperHost::news`] once after a survey or
+    /// a request that failed, for what came with it.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
         self.connection.iter().map(AsFd::as_fd).collect()
     }

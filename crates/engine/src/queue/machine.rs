@@ -37,7 +37,8 @@ pub struct Config {
 /// What a queue comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// 0, or the largest exit code of a failed job and at least 1.
+    /// 0, or the largest exit code of a failed job and at least 1; at least 2
+    /// where the jobs file could not be read at the end.
     pub worst: u8,
     /// Whether and how it was told to end.
     pub interrupted: Option<Urgency>,
@@ -204,6 +205,7 @@ impl Queue {
             self.rest = Rest::Over;
             self.publish_board(turn);
             if drained {
+                self.summary.unread.clone_from(&self.kept_because);
                 turn.report(Report::Summary(self.summary.clone()));
             }
         }
@@ -216,6 +218,9 @@ impl Queue {
         }
     }
 }
+
+/// The exit code for a jobs file that can't be used.
+const USAGE: u8 = 2;
 
 /// Failures beyond this many are counted, but not named.
 const MAX_FAILURES_NAMED: usize = 1000;
@@ -314,6 +319,9 @@ impl Machine for Queue {
     }
 
     fn settled(&self) -> Option<Outcome> {
-        (self.rest == Rest::Over).then_some(Outcome { worst: self.worst, interrupted: self.interrupted })
+        (self.rest == Rest::Over).then_some({
+            let unread = if self.summary.unread.is_some() { USAGE } else { 0 };
+            Outcome { worst: self.worst.max(unread), interrupted: self.interrupted }
+        })
     }
 }

@@ -235,4 +235,7 @@ pub struct Summary {
     /// The failures: number, what came of it, its exit, its command. Those of
     /// an earlier run whose line is still there included.
     pub failures: Vec<(JobNo, Status, Option<Exit>, String)>,
+    /// Why the last version of the jobs file could not be used, where that is
+    /// so: what was changed in it since was not run.
+    pub unread: Option<String>,
 }

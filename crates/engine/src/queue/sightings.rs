@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 
-use model::{AttemptId, AttemptSighting, Exit, JobNo, LaunchError, Mib, Presence, SignedDuration, StopSignal};
+use model::{
+    AttemptId, AttemptSighting, Exit, JobNo, LaunchError, Mib, Presence, SignedDuration, StopSignal,
+};
 use policy::{Fit, Stopped, Verdict};
 
 use crate::queue::lines::LineState;
