@@ -1,4 +1,5 @@
 //! Tests across crates.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod simulation;
 mod tidy;

@@ -39,6 +39,18 @@ fn ctrl_c_ends_the_jobs_and_they_are_run_again() {
 }
 
 #[test]
+fn ctrl_c_ends_what_a_job_has_left_running() {
+    let place =
+        Place::new("sh -c 'trap \"\" TERM; echo $$ > runs; while :; do sleep 0.1; done' & sleep 30\n");
+    let running = start_patient(&place);
+    wait_until("its pid is known", LONG, || place.read("runs").ends_with('\n'));
+    running.signal("INT");
+    running.wait().exits(130);
+    let straggler = format!("/proc/{}", place.read("runs").trim());
+    wait_until("the one that ignores SIGTERM is gone", LONG, || !is_there(straggler.as_ref()));
+}
+
+#[test]
 fn a_second_ctrl_c_kills() {
     let place = Place::new("trap '' TERM; echo ran >> runs; while :; do sleep 0.1; done\n");
     let running = start_patient(&place);
