@@ -106,7 +106,7 @@ pub struct Args {
 
     /// Where the state of the GPUs comes from: auto, nvml or nvidia-smi
     #[arg(long, value_enum, value_name = "SOURCE", default_value_t = GpuSource::Auto, hide_possible_values = true)]
-    pub gpu_source: GpuSource,
+    pub read_gpus: GpuSource,
 }
 
 /// Where the state of the GPUs comes from.
@@ -171,7 +171,7 @@ mod tests {
             (a.idle_threshold, a.margin, a.oom_retries) == (200, 512, 0)
                 && (a.tolerance.as_str(), a.spike_buffer.as_str(), a.poll.as_str()) == ("0.10", "0.10", "5")
                 && a.log_dir.as_os_str() == "gpusched_logs"
-                && (a.gpus.is_none(), a.sim.is_none(), a.gpu_source) == (true, true, GpuSource::Auto)
+                && (a.gpus.is_none(), a.sim.is_none(), a.read_gpus) == (true, true, GpuSource::Auto)
                 && !(a.exclusive || a.watch || a.fresh || a.verbose)
         });
     }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(parse(&["j", "k"]), Err(ErrorKind::ArgumentConflict));
         assert_eq!(parse(&["j", "--margin", "-5"]), Err(ErrorKind::ValueValidation));
         assert_eq!(parse(&["j", "--sim", "x"]), Err(ErrorKind::ValueValidation));
-        assert_eq!(parse(&["j", "--gpu-source", "x"]), Err(ErrorKind::InvalidValue));
+        assert_eq!(parse(&["j", "--read-gpus", "x"]), Err(ErrorKind::InvalidValue));
         assert_eq!(parse(&["--version"]), Err(ErrorKind::DisplayVersion));
     }
 }

@@ -52,7 +52,7 @@ impl Plan {
         let gpus = match args.sim {
             Some(0) => return Err(Failure::usage("--sim 0: there is nothing to run on without a GPU")),
             Some(count) => Gpus::Simulated(count),
-            None => Gpus::Real(args.gpu_source),
+            None => Gpus::Real(args.read_gpus),
         };
         let rules = Rules {
             idle_threshold: Mib::new(args.idle_threshold),

@@ -40,8 +40,7 @@ pub struct Parts {
     pub watch: Watch,
     /// What the watch read first.
     pub jobs: Arc<JobsFile>,
-    /// The journal, ready for more records: it has been read, and compacted
-    /// where that was due.
+    /// The journal, read and ready for more records.
     pub journal: Journal<FileMedium>,
     /// Who runs the jobs.
     pub host: KeeperHost,

@@ -13,9 +13,10 @@ use crate::{Action, Durability, Machine, Seq, Woken, World, WorldLost};
 /// # Errors
 /// When the world can't go on, for one because the journal can't be written.
 pub fn drive<M: Machine, W: World<M>>(machine: &mut M, world: &mut W) -> Result<M::Outcome, WorldLost> {
-    let mut held = Held::<M> { written: 0, synced: 0, waiting: VecDeque::new() };
+    let mut held =
+        Held::<M> { written: 0, synced: 0, effects: VecDeque::new(), reports: VecDeque::new() };
     loop {
-        if held.waiting.is_empty()
+        if held.is_empty()
             && let Some(outcome) = machine.settled()
         {
             return Ok(outcome);
@@ -39,15 +40,15 @@ pub fn drive<M: Machine, W: World<M>>(machine: &mut M, world: &mut W) -> Result<
 struct Held<M: Machine> {
     written: Seq,
     synced: Seq,
-    waiting: VecDeque<(Seq, Deed<M>)>,
-}
-
-enum Deed<M: Machine> {
-    Perform(M::Effect),
-    Report(M::Report),
+    effects: VecDeque<(Seq, M::Effect)>,
+    reports: VecDeque<(Seq, M::Report)>,
 }
 
 impl<M: Machine> Held<M> {
+    fn is_empty(&self) -> bool {
+        self.effects.is_empty() && self.reports.is_empty()
+    }
+
     fn carry_out<W: World<M>>(
         &mut self,
         actions: Vec<Action<M::Record, M::Effect, M::Report>>,
@@ -67,7 +68,7 @@ impl<M: Machine> Held<M> {
         for effect in effects {
             match M::effect_needs(&effect) {
                 Durability::Synced if self.synced < self.written => {
-                    self.waiting.push_back((self.written, Deed::Perform(effect)));
+                    self.effects.push_back((self.written, effect));
                 }
                 Durability::Written | Durability::Synced => world.perform(effect),
             }
@@ -75,22 +76,37 @@ impl<M: Machine> Held<M> {
         for report in reports {
             match M::report_needs(&report) {
                 Durability::Synced if self.synced < self.written => {
-                    self.waiting.push_back((self.written, Deed::Report(report)));
+                    self.reports.push_back((self.written, report));
                 }
-                Durability::Written | Durability::Synced => world.report(report),
+                Durability::Written | Durability::Synced => self.report_in_turn(report, world),
             }
         }
         Ok(())
     }
 
-    fn release<W: World<M>>(&mut self, synced: Seq, world: &mut W) {
-        self.synced = synced;
-        while self.waiting.front().is_some_and(|(seq, _)| *seq <= synced) {
-            match self.waiting.pop_front() {
-                Some((_, Deed::Perform(effect))) => world.perform(effect),
-                Some((_, Deed::Report(report))) => world.report(report),
-                None => {}
-            }
+    /// What is said stays in order: a report that need not wait for the disk
+    /// waits for those before it.
+    fn report_in_turn<W: World<M>>(&mut self, report: M::Report, world: &mut W) {
+        match self.reports.back() {
+            Some((seq, _)) => self.reports.push_back((*seq, report)),
+            None => world.report(report),
         }
     }
+
+    fn release<W: World<M>>(&mut self, synced: Seq, world: &mut W) {
+        self.synced = synced;
+        while let Some(effect) = pop_due(&mut self.effects, synced) {
+            world.perform(effect);
+        }
+        while let Some(report) = pop_due(&mut self.reports, synced) {
+            world.report(report);
+        }
+    }
+}
+
+fn pop_due<T>(queue: &mut VecDeque<(Seq, T)>, synced: Seq) -> Option<T> {
+    if queue.front()?.0 > synced {
+        return None;
+    }
+    queue.pop_front().map(|(_, deed)| deed)
 }

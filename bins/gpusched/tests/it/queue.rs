@@ -183,7 +183,7 @@ fn gpus_are_read_from_nvidia_smi_too() {
     place.write("state.json", &state);
     let mut command = place.program();
     let path = format!("{}:/usr/bin:/bin", place.path("bin").display());
-    command.args(["jobs.txt", "--gpu-source", "nvidia-smi", "--poll", "0.1"]);
+    command.args(["jobs.txt", "--read-gpus", "nvidia-smi", "--poll", "0.1"]);
     command.env("PATH", path).env("FAKE_SMI_STATE", place.path("state.json"));
     let done = place.start(command).wait();
     done.exits(0).says("discovered GPUs: [0, 1]").says("job 1 started on gpu [1]");

@@ -66,7 +66,7 @@ fn flags_that_make_no_sense() {
 fn without_gpus_nothing_is_called_done() {
     let place = Place::new("echo a\n");
     let mut command = place.program();
-    command.args(["jobs.txt", "--gpu-source", "nvidia-smi"]).env("PATH", place.path("empty"));
+    command.args(["jobs.txt", "--read-gpus", "nvidia-smi"]).env("PATH", place.path("empty"));
     let done = place.start(command).wait();
     done.exits(69);
     assert!(
