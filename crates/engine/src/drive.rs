@@ -13,8 +13,7 @@ use crate::{Action, Durability, Machine, Seq, Woken, World, WorldLost};
 /// # Errors
 /// When the world can't go on, for one because the journal can't be written.
 pub fn drive<M: Machine, W: World<M>>(machine: &mut M, world: &mut W) -> Result<M::Outcome, WorldLost> {
-    let mut held =
-        Held::<M> { written: 0, synced: 0, effects: VecDeque::new(), reports: VecDeque::new() };
+    let mut held = Held::<M> { written: 0, synced: 0, effects: VecDeque::new(), reports: VecDeque::new() };
     loop {
         if held.is_empty()
             && let Some(outcome) = machine.settled()
