@@ -1,5 +1,6 @@
 //! Tests across crates.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod fairness;
 mod simulation;
 mod tidy;

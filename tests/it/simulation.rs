@@ -34,6 +34,7 @@ const MARKS: &[&str] = &[
     "a waiting job was cancelled",
     "a job exceeded its declaration",
     "a change in place was held",
+    "GPUs were kept free",
     "broken save",
     "the GPUs could not be read",
     "turns the file upside down",

@@ -88,6 +88,22 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub oom_retries: u32,
 
+    /// Keep GPUs free for a job that does not fit once so many later ones went around it
+    #[arg(long, value_name = "N", default_value_t = 24, allow_negative_numbers = true)]
+    pub overtakes: u32,
+
+    /// The same once it has waited so long and any went around it
+    #[arg(long, value_name = "TIME", default_value = "1h", allow_negative_numbers = true)]
+    pub overtake_time: String,
+
+    /// Run again what failed in an earlier run
+    #[arg(long)]
+    pub retry_failed: bool,
+
+    /// What becomes of running jobs when the scheduler is told to end [default: Ctrl-C stops them, SIGTERM and SIGHUP keep them]
+    #[arg(long, value_enum, value_name = "keep|stop", hide_possible_values = true)]
+    pub on_exit: Option<OnExit>,
+
     /// Put the journal and the logs of earlier runs aside and run everything again
     #[arg(long)]
     pub fresh: bool,
@@ -107,6 +123,15 @@ pub struct Args {
     /// Where the state of the GPUs comes from: auto, nvml or nvidia-smi
     #[arg(long, value_enum, value_name = "SOURCE", default_value_t = GpuSource::Auto, hide_possible_values = true)]
     pub read_gpus: GpuSource,
+}
+
+/// What becomes of running jobs when the scheduler is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnExit {
+    /// They go on; the same command looks after them again.
+    Keep,
+    /// They are ended.
+    Stop,
 }
 
 /// Where the state of the GPUs comes from.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use allocation::Rules;
-use engine::queue::Config;
+use driver::signals::OnExit;
+use engine::queue::{Config, Patience};
 use model::{GpuIndex, Mib, Ratio, SignedDuration};
 
-use crate::cli::{Args, GpuSource};
+use crate::cli::{self, Args, GpuSource};
 use crate::failure::Failure;
 
 /// What is to be done.
@@ -24,6 +25,8 @@ pub struct Plan {
     pub gpus: Gpus,
     /// Whether what earlier runs left is put aside.
     pub fresh: bool,
+    /// What becomes of running jobs when we are told to end.
+    pub on_exit: OnExit,
 }
 
 /// Which GPUs there are.
@@ -69,9 +72,16 @@ impl Plan {
             verbose: args.verbose,
             poll: poll(&args.poll)?,
             grace: GRACE,
+            patience: Patience { overtakings: args.overtakes, time: overtake_time(&args.overtake_time)? },
+            retry_failed: args.retry_failed,
         };
         let jobs_file = args.jobs_file.clone().ok_or_else(|| Failure::usage("no jobs file was given"))?;
-        Ok(Self { jobs_file, log_dir: args.log_dir.clone(), config, gpus, fresh: args.fresh })
+        let on_exit = match args.on_exit {
+            None => OnExit::BySignal,
+            Some(cli::OnExit::Keep) => OnExit::Keep,
+            Some(cli::OnExit::Stop) => OnExit::Stop,
+        };
+        Ok(Self { jobs_file, log_dir: args.log_dir.clone(), config, gpus, fresh: args.fresh, on_exit })
     }
 }
 
@@ -99,6 +109,11 @@ fn poll(text: &str) -> Result<SignedDuration, Failure> {
             .hint("jobs start as soon as something changes, however long the time between two looks is"));
     }
     SignedDuration::try_from(time).map_err(|e| Failure::usage(format!("--poll: {e}")))
+}
+
+fn overtake_time(text: &str) -> Result<SignedDuration, Failure> {
+    let time = seconds("--overtake-time", text)?;
+    SignedDuration::try_from(time).map_err(|e| Failure::usage(format!("--overtake-time: {e}")))
 }
 
 fn ratio(flag: &str, text: &str) -> Result<Ratio, Failure> {

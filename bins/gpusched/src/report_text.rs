@@ -82,6 +82,13 @@ impl Words {
                 format!("job {no} was interrupted by a reboot or a crash — re-queuing")
             }
             Report::NotStarted { no, why } => not_started(*no, why),
+            Report::Reserved { no, gpus, overtakings, waited } => {
+                let (gpus, waited) = (join(gpus, ","), waited.as_secs_f64());
+                format!(
+                    "job {no} has waited {waited:.0}s while {overtakings} later jobs were started — \
+                     gpu [{gpus}] is kept free for it"
+                )
+            }
             Report::QueueKept { why } => {
                 format!("WARN  jobs file unreadable, keeping previous queue: {}", printable(why))
             }
@@ -123,7 +130,7 @@ impl Words {
             verdict(ended.status, ended.exit),
             ended.elapsed.as_secs_f64(),
             if ended.peak.is_empty() {
-                "n/a (attribution failed — see README caveats)".to_owned()
+                "n/a (never seen on its GPU — see README caveats)".to_owned()
             } else {
                 per_gpu(&ended.peak)
             }
@@ -144,9 +151,7 @@ impl Words {
         let mut lines = vec![line];
         if ended.status == Status::Lost {
             let why = printable(ended.lost.as_deref().unwrap_or("nobody saw it end"));
-            lines.push(format!(
-                "WARN  job {no} is LOST — {why}; it is not run again (change its line to run it again)"
-            ));
+            lines.push(format!("WARN  job {no} is LOST — {why}; it is not run again (--retry-failed does)"));
         }
         if ended.survivors {
             lines.push(format!(
@@ -188,7 +193,7 @@ fn already_done(no: JobNo, status: Status, command: &str) -> String {
         Status::Lost => "was lost",
     };
     format!(
-        "job {no} already {what} in an earlier run — skipping (journal; change its line to run it again): {command}"
+        "job {no} already {what} in an earlier run — skipping (journal; --retry-failed runs it again): {command}"
     )
 }
 

@@ -13,7 +13,7 @@ use driver::host::{KeeperConfig, KeeperHost};
 use driver::jobsfile::Watch;
 use driver::shell::{Parts, Shell};
 use driver::signals::Signals;
-use engine::queue::{Outcome, Phase, Queue, Urgency};
+use engine::queue::{Outcome, Phase, Queue};
 use jobspec::JobsFile;
 
 use crate::devices;
@@ -53,7 +53,8 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let is_over = |job: &engine::queue::Job| matches!(job.phase, Phase::Done { .. });
     host.forget(|attempt| queue.durable().job(attempt.key).is_some_and(is_over))
         .map_err(|error| Failure::caused(Kind::Io, &error))?;
-    let signals = Signals::catch().map_err(|error| Failure::io(format!("cannot catch signals: {error}")))?;
+    let signals = Signals::catch(plan.on_exit)
+        .map_err(|error| Failure::io(format!("cannot catch signals: {error}")))?;
     let mut shell = Shell::open(Parts {
         clock,
         watch,
@@ -70,18 +71,15 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let outcome = engine::drive(&mut queue, &mut shell).map_err(|lost| {
         Failure::caused(Kind::Io, &lost).hint("jobs that run go on; the same command looks after them again")
     })?;
-    Ok(exit_code(outcome))
+    Ok(exit_code(outcome, shell.ended_by()))
 }
 
 /// What a queue's outcome is to the one who started us: the largest exit code
 /// of a failed job, or as a shell tells a signal.
-fn exit_code(outcome: Outcome) -> ExitCode {
-    const SIGINT: u8 = 2;
-    const SIGTERM: u8 = 15;
-    ExitCode::from(match outcome.interrupted {
-        None => outcome.worst,
-        Some(Urgency::Stop | Urgency::Kill) => 128 + SIGINT,
-        Some(Urgency::Leave) => 128 + SIGTERM,
+fn exit_code(outcome: Outcome, ended_by: Option<u8>) -> ExitCode {
+    ExitCode::from(match (outcome.interrupted, ended_by) {
+        (Some(_), Some(signal)) => 128 + signal,
+        (Some(_) | None, _) => outcome.worst,
     })
 }
 
@@ -164,19 +162,23 @@ fn link_to_self(link: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use engine::queue::Urgency;
+
     use super::*;
 
     #[track_caller]
-    fn check(worst: u8, interrupted: Option<Urgency>, expect: u8) {
-        assert_eq!(exit_code(Outcome { worst, interrupted }), ExitCode::from(expect));
+    fn check(worst: u8, interrupted: Option<Urgency>, ended_by: Option<u8>, expect: u8) {
+        assert_eq!(exit_code(Outcome { worst, interrupted }, ended_by), ExitCode::from(expect));
     }
 
     #[test]
     fn exit_codes() {
-        check(0, None, 0);
-        check(255, None, 255);
-        check(3, Some(Urgency::Stop), 130);
-        check(0, Some(Urgency::Kill), 130);
-        check(0, Some(Urgency::Leave), 143);
+        check(0, None, None, 0);
+        check(255, None, None, 255);
+        check(3, Some(Urgency::Stop), Some(2), 130);
+        check(0, Some(Urgency::Kill), Some(2), 130);
+        check(0, Some(Urgency::Leave), Some(15), 143);
+        // All was done before the signal could end anything.
+        check(3, None, Some(15), 3);
     }
 }

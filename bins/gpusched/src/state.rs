@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use driver::host::{HostError, start_fresh};
 use driver::lock::{DirLock, LockError};
 use driver::medium::FileMedium;
+use driver::point::{self, Point};
 use engine::queue::Record;
 use engine::queue::python::read_python_journal;
 use journal::{Journal, OpenError, Tail};
@@ -114,6 +115,7 @@ impl LogDir {
                         Some(format!("{JOURNAL}: cut off {lost} bytes of a line that was never finished"))
                     }
                 };
+                point::pass(Point::JournalOpened);
                 let records = scan.records.into_iter().map(|stamped| stamped.record).collect();
                 Ok(Memory { journal, records, note })
             }

@@ -4,9 +4,11 @@
 mod budget;
 mod external;
 mod placement;
+mod reservation;
 mod shortfall;
 
 pub use budget::Occupant;
 pub use external::ExternalPeaks;
 pub use placement::{Device, Node, Placement, Request, Rules, headroom, place};
+pub use reservation::{keep_free, reserve};
 pub use shortfall::{Infeasible, Obstacle, Shortfall};

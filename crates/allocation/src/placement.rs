@@ -60,6 +60,8 @@ pub struct Node {
     /// Every GPU there ever was, with the most memory it ever had to give: one
     /// that blinks does not make a job infeasible.
     seen: BTreeMap<GpuIndex, Option<Mib>>,
+    /// Which GPU had each index first.
+    uuids: BTreeMap<GpuIndex, GpuUuid>,
     peaks: ExternalPeaks,
 }
 
@@ -76,7 +78,7 @@ pub enum Placement {
 
 impl Request {
     /// What it declares, if it is content to share its GPUs.
-    fn shared(&self) -> Option<Mib> {
+    pub(crate) fn shared(&self) -> Option<Mib> {
         self.vram.filter(|_| !self.alone)
     }
 }
@@ -90,6 +92,7 @@ impl Node {
             read: false,
             present: BTreeMap::new(),
             seen: BTreeMap::new(),
+            uuids: BTreeMap::new(),
             peaks: ExternalPeaks::default(),
         }
     }
@@ -110,13 +113,15 @@ impl Node {
                 continue;
             }
             let held = self.peaks.held(gpu.index, rules.spike_buffer);
+            let used = in_use(gpu);
+            let known_as = self.uuids.entry(gpu.index).or_insert_with(|| gpu.uuid.clone());
             let device = Device {
                 index: gpu.index,
                 uuid: gpu.uuid.clone(),
                 usable: gpu.usable(),
-                used: gpu.used,
-                external: gpu.used.map_or(held, |used| held.max(used.saturating_sub(ours_on(gpu, snapshot)))),
-                trouble: trouble(gpu),
+                used,
+                external: used.map_or(held, |used| held.max(used.saturating_sub(ours_on(gpu, snapshot)))),
+                trouble: trouble(gpu).or_else(|| (*known_as != gpu.uuid).then(|| RENUMBERED.to_owned())),
             };
             // A GPU that wants a reset reports no memory at all: only a healthy
             // one is believed when it comes to what is possible.
@@ -165,6 +170,18 @@ impl Node {
             .then(|| Infeasible::TooLittleMemory { declared, margin, needed, largest: self.largest() })
     }
 
+    /// The allowed GPUs that take no new jobs now, whatever those need, and why.
+    pub fn out_of_service(&self) -> BTreeMap<GpuIndex, String> {
+        let absent = self.absent().map(|gpu| (gpu, "it is not there at the moment".to_owned()));
+        let why = |device: &Device| match (&device.trouble, device.used) {
+            (Some(why), _) => Some(why.clone()),
+            (None, None) => Some("how much of its memory is in use is unknown".to_owned()),
+            (None, Some(_)) => None,
+        };
+        let present = self.devices().filter_map(|device| Some((device.index, why(device)?)));
+        absent.chain(present).collect()
+    }
+
     /// The GPUs that are not there now but were.
     fn absent(&self) -> impl Iterator<Item = GpuIndex> {
         self.seen.keys().copied().filter(|gpu| !self.present.contains_key(gpu))
@@ -172,9 +189,10 @@ impl Node {
 }
 
 impl Device {
-    /// What it has to spare once `reserved` is kept for jobs of ours.
+    /// What it has to spare once `reserved` is kept for jobs of ours. Nothing is
+    /// known where the use by others is not: they may have taken all of it.
     fn spare(&self, reserved: Mib) -> Option<Mib> {
-        self.usable.map(|usable| usable.saturating_sub(self.external + reserved))
+        self.used.and(self.usable).map(|usable| usable.saturating_sub(self.external + reserved))
     }
 }
 
@@ -227,15 +245,15 @@ pub fn place<'a>(
 }
 
 /// A GPU and what our jobs hold of it.
-struct Slot<'n> {
-    device: &'n Device,
-    reserved: Mib,
-    held: bool,
-    closed: bool,
+pub(crate) struct Slot<'n> {
+    pub(crate) device: &'n Device,
+    pub(crate) reserved: Mib,
+    pub(crate) held: bool,
+    pub(crate) closed: bool,
 }
 
 /// The GPUs that are there, with the occupants entered, in one pass over them.
-fn slots<'n, 'a>(
+pub(crate) fn slots<'n, 'a>(
     node: &'n Node,
     occupants: impl IntoIterator<Item = &'a Occupant>,
     rules: &Rules,
@@ -257,7 +275,7 @@ fn slots<'n, 'a>(
 
 impl Slot<'_> {
     /// How tightly the job would fit (the smaller the better), or why it doesn't.
-    fn offer(&self, request: &Request, rules: &Rules) -> Result<Mib, Obstacle> {
+    pub(crate) fn offer(&self, request: &Request, rules: &Rules) -> Result<Mib, Obstacle> {
         let gpu = self.device.index;
         if let Some(why) = &self.device.trouble {
             return Err(Obstacle::Trouble { gpu, why: why.clone() });
@@ -312,6 +330,17 @@ fn shortfall(request: &Request, fitting: usize, obstacles: Vec<Obstacle>, rules:
         Some(declared) => Shortfall::Memory { needed, declared, margin: rules.margin, fitting, obstacles },
         None => Shortfall::Idle { needed, vram: request.vram, fitting, obstacles },
     }
+}
+
+/// Why a GPU takes no jobs whose index was another's: jobs that run know theirs
+/// by the index alone, so nobody can tell any more what is taken where.
+const RENUMBERED: &str =
+    "the driver has renumbered the GPUs since gpusched was started; start it again when no job runs";
+
+/// What is in use of a GPU by anybody. Where that is not told but what is free
+/// is, it is the rest, with what the driver keeps for itself.
+fn in_use(gpu: &Gpu) -> Option<Mib> {
+    gpu.used.or_else(|| gpu.total.zip(gpu.free).map(|(total, free)| total.saturating_sub(free)))
 }
 
 /// What our jobs are known to use of a GPU.

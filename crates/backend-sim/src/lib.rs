@@ -16,6 +16,7 @@ mod trace;
 mod user;
 mod world;
 
+pub mod packing;
 pub mod reported;
 pub mod simjob;
 

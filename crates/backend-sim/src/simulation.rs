@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::drive;
-use engine::queue::{Config, Durable, Phase, Queue, Record};
+use engine::queue::{Config, Durable, Patience, Phase, Queue, Record};
 use journal::Journal;
 use model::{JobKey, Mib, Ratio, SignedDuration};
 
@@ -236,5 +236,10 @@ fn config(rng: &mut Rng) -> Config {
         verbose: rng.chance(0.5),
         poll: millis(rng.between(100, 10_000)),
         grace: SignedDuration::from_secs(10),
+        retry_failed: false,
+        patience: Patience {
+            overtakings: rng.between(0, 40),
+            time: SignedDuration::from_mins(i64::from(rng.between(1, 60))),
+        },
     }
 }

@@ -184,6 +184,7 @@ fn mark_of(report: &Report) -> Option<&'static str> {
         Report::Cancelling { .. } => Some("a running job was cancelled"),
         Report::CancelledPending { .. } => Some("a waiting job was cancelled"),
         Report::Exceeds { .. } => Some("a job exceeded its declaration"),
+        Report::Reserved { .. } => Some("GPUs were kept free"),
         Report::EditIgnored { .. } => Some("a change in place was held"),
         Report::GpusUnknown { .. } => Some("the GPUs could not be read"),
         Report::Finished(ended) if ended.status == engine::queue::Status::Lost => Some("a job was lost"),

@@ -16,9 +16,9 @@ use allocation::Rules;
 use backend_sim::reported::ReportedGpus;
 use driver::clock::Steady;
 use driver::jobsfile::Watch;
-use driver::signals::Signals;
+use driver::signals::{OnExit, Signals};
 use driver::{DirLock, FileMedium, KeeperConfig, KeeperHost, Parts, Reporter, Shell};
-use engine::queue::{Board, Config, Outcome, Queue, Record, Report};
+use engine::queue::{Board, Config, Outcome, Patience, Queue, Record, Report};
 use journal::Journal;
 use model::{Mib, Ratio, SignedDuration};
 
@@ -75,7 +75,7 @@ fn run(dir: &Path) -> Result<Outcome, Box<dyn Error>> {
         host,
         gpus: Box::new(ReportedGpus::new(2, dir.join("sim"))),
         gpu_source: "the made-up GPUs".into(),
-        signals: Signals::catch()?,
+        signals: Signals::catch(OnExit::BySignal)?,
         reporter: Box::new(Plain),
         board: dir.join("status.txt"),
     })?;
@@ -97,6 +97,8 @@ fn config() -> Config {
         verbose: false,
         poll: SignedDuration::from_millis(500),
         grace: SignedDuration::from_secs(10),
+        patience: Patience { overtakings: 24, time: SignedDuration::from_hours(1) },
+        retry_failed: false,
     }
 }
 

@@ -17,7 +17,7 @@
 //! - [`medium`]: files that must survive; [`syncer`]: putting them on the disk;
 //!   [`lock`]: one scheduler per directory.
 //! - [`clock`]: a wall clock that cannot go back; [`waker`]: how threads reach
-//!   the one that waits.
+//!   the one that waits; [`point`]: where tests have a process die.
 //!
 //! **Invariant:** nothing here decides: what happens next is the engine's
 //! business, and what is said is a [`Reporter`]'s.
@@ -30,6 +30,7 @@ pub mod jobsfile;
 pub mod keeper;
 pub mod lock;
 pub mod medium;
+pub mod point;
 pub mod proc;
 pub mod publish;
 pub mod shell;

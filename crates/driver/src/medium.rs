@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use journal::{Medium, MediumError};
 
+use crate::point::{self, Point};
+
 /// Something could not be done with a file. The text names both and ends in the
 /// system's own words; so the cause is not told a second time as a source.
 #[derive(Debug)]
@@ -88,6 +90,17 @@ impl FileMedium {
         self.file.try_clone().map_err(PathError::of("open", &self.path))
     }
 
+    /// The point at which a test has the process die while it writes.
+    fn pass_half_way(&self, bytes: &[u8]) {
+        if cfg!(debug_assertions) {
+            let is_keepers = self.path.ends_with(crate::keeper::LOG);
+            let point = if is_keepers { Point::KeeperHalfWritten } else { Point::HalfPersisted };
+            point::pass_with(point, || {
+                let _ = (&self.file).write_all(&bytes[..bytes.len() / 2]);
+            });
+        }
+    }
+
     fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> MediumError {
         let path = self.path.clone();
         move |source| MediumError(PathError { doing, path, source }.to_string())
@@ -129,6 +142,7 @@ impl Medium for FileMedium {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), MediumError> {
+        self.pass_half_way(bytes);
         self.file.write_all(bytes).map_err(self.failed("write to"))
     }
 

@@ -15,7 +15,7 @@ use engine::queue::{Board, Effect, Event, Queue, Record, Report};
 use engine::{Seq, Woken, World, WorldLost};
 use jobspec::JobsFile;
 use journal::Journal;
-use model::{Launch, SurveyError, Timestamp};
+use model::{AttemptSighting, Launch, SurveyError, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -24,6 +24,7 @@ use crate::gpus::{GpuReader, Sample};
 use crate::host::{HostNews, KeeperHost};
 use crate::jobsfile::Watch;
 use crate::medium::{FileMedium, PathError, atomic_write, words};
+use crate::point::{self, Point};
 use crate::publish::Reporter;
 use crate::signals::Signals;
 use crate::syncer::Syncer;
@@ -123,7 +124,7 @@ impl Shell {
         let syncer = Syncer::start(file, move |answer| bell.send(News::Synced(answer)));
         let gpus = GpuReader::start(gpus, gpu_source, move |sample| waker.send(News::Gpus(sample)));
         let (syncer, gpus) = (syncer.map_err(ShellError::System)?, gpus.map_err(ShellError::System)?);
-        let first = [Event::JobsFile(Ok(jobs)), Event::Survey(host.survey()?)];
+        let first = [Event::JobsFile(Ok(jobs)), Event::Survey(survey(&mut host)?)];
         let ready = first.into_iter().map(Woken::Event).collect();
         Ok(Self {
             clock,
@@ -141,6 +142,11 @@ impl Shell {
             survey_at: None,
             lost: None,
         })
+    }
+
+    /// The signal that was the first to ask for the end.
+    pub fn ended_by(&self) -> Option<u8> {
+        self.signals.first()
     }
 
     fn tell(&mut self, event: Event) {
@@ -213,7 +219,10 @@ impl Shell {
 
     fn hear(&mut self, news: News) {
         match news {
-            News::Synced(Ok(seq)) => self.ready.push_back(Woken::Synced(seq)),
+            News::Synced(Ok(seq)) => {
+                point::pass(Point::AfterSync);
+                self.ready.push_back(Woken::Synced(seq));
+            }
             News::Synced(Err(why)) => {
                 let why = format!("cannot sync the journal: {why}");
                 self.journal.poison(why.clone());
@@ -254,7 +263,7 @@ impl Shell {
 
     fn survey(&mut self, now: Instant) {
         self.host_has_news = true;
-        self.survey_at = match self.host.survey() {
+        self.survey_at = match survey(&mut self.host) {
             Ok(sightings) => {
                 self.tell(Event::Survey(sightings));
                 None
@@ -264,18 +273,29 @@ impl Shell {
     }
 
     fn launch(&mut self, launch: &Launch) {
+        point::pass(Point::BeforeLaunch);
         if let Err(why) = self.host.launch(launch) {
             self.host_has_news = true;
             self.tell(Event::Refused { attempt: launch.attempt, why });
         }
+        point::pass(Point::AfterLaunch);
     }
 
     fn publish(&mut self, board: &Board) {
+        point::pass(Point::BeforeBoard);
         let text = self.reporter.board(board);
         // A view is published as well as can be: on a full disk the old one
         // stays, and the journal tells of it.
         let _ = atomic_write(&self.board, text.as_bytes());
     }
+}
+
+/// All attempts, as the job host tells them.
+fn survey(host: &mut KeeperHost) -> Result<Vec<AttemptSighting>, SurveyError> {
+    point::pass(Point::BeforeSurvey);
+    let all = host.survey();
+    point::pass(Point::AfterSurvey);
+    all
 }
 
 impl World<Queue> for Shell {
@@ -302,9 +322,12 @@ impl World<Queue> for Shell {
     }
 
     fn persist(&mut self, records: &[Record]) -> Result<Seq, WorldLost> {
+        point::pass(Point::BeforePersist);
         let at = self.clock.now();
         let seq = self.journal.append(records, at).map_err(|error| WorldLost(error.to_string()))?;
+        point::pass(Point::BeforeSync);
         self.syncer.request(seq);
+        point::pass(Point::AfterPersist);
         Ok(seq)
     }
 
@@ -327,6 +350,7 @@ impl World<Queue> for Shell {
     }
 
     fn report(&mut self, report: Report) {
+        point::pass(Point::BeforeReport);
         self.reporter.report(&report);
     }
 }

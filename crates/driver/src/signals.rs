@@ -9,10 +9,21 @@ use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
 
+/// What becomes of running jobs when we are told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExit {
+    /// SIGINT stops them; SIGTERM and SIGHUP leave them to the keeper.
+    BySignal,
+    /// They are left to the keeper.
+    Keep,
+    /// They are stopped.
+    Stop,
+}
+
 /// SIGINT, SIGTERM and SIGHUP, caught.
 ///
-/// The first SIGINT asks to end in good order and every later one to kill;
-/// SIGTERM and SIGHUP leave the jobs to the keeper. A signal that was ignored
+/// Where a signal stops the jobs, the first asks to end in good order and every
+/// later one to kill. A signal that was ignored
 /// when the program started (`nohup`, `&` in a script) stays ignored.
 #[derive(Debug)]
 pub struct Signals {
@@ -21,7 +32,9 @@ pub struct Signals {
     /// Kept open: a pipe without a writer is readable for ever.
     _writers: [UnixStream; 2],
     handlers: Vec<SigId>,
-    interrupted: bool,
+    on_exit: OnExit,
+    first: Option<u8>,
+    stopping: bool,
 }
 
 impl Signals {
@@ -29,12 +42,12 @@ impl Signals {
     ///
     /// # Errors
     /// When the system gives no more descriptors.
-    pub fn catch() -> io::Result<Self> {
-        Self::catch_except(ignored_signals())
+    pub fn catch(on_exit: OnExit) -> io::Result<Self> {
+        Self::catch_except(on_exit, ignored_signals())
     }
 
     /// Catches those that are not in the mask.
-    pub(crate) fn catch_except(ignored: u64) -> io::Result<Self> {
+    pub(crate) fn catch_except(on_exit: OnExit, ignored: u64) -> io::Result<Self> {
         let (interrupts, interrupt) = UnixStream::pair()?;
         let (hangups, hangup) = UnixStream::pair()?;
         let mut handlers = Vec::new();
@@ -45,7 +58,8 @@ impl Signals {
         }
         interrupts.set_nonblocking(true)?;
         hangups.set_nonblocking(true)?;
-        Ok(Self { interrupts, hangups, _writers: [interrupt, hangup], handlers, interrupted: false })
+        let _writers = [interrupt, hangup];
+        Ok(Self { interrupts, hangups, _writers, handlers, on_exit, first: None, stopping: false })
     }
 
     /// What to poll: one of them is readable when a signal has come.
@@ -53,16 +67,37 @@ impl Signals {
         [self.interrupts.as_fd(), self.hangups.as_fd()]
     }
 
+    /// The signal that came first.
+    pub fn first(&self) -> Option<u8> {
+        self.first
+    }
+
     /// What the signals that have come ask for, without waiting.
     pub fn take(&mut self) -> Vec<Urgency> {
-        let mut asked = vec![Urgency::Leave; usize::from(count(&self.hangups) > 0)];
-        for _ in 0..count(&self.interrupts) {
-            asked.push(if self.interrupted { Urgency::Kill } else { Urgency::Stop });
-            self.interrupted = true;
+        let hangups = std::iter::repeat_n(TERMINATED, count(&self.hangups));
+        let interrupts = std::iter::repeat_n(INTERRUPTED, count(&self.interrupts));
+        hangups.chain(interrupts).map(|signal| self.asks_for(signal)).collect()
+    }
+
+    fn asks_for(&mut self, signal: u8) -> Urgency {
+        self.first.get_or_insert(signal);
+        let stops = match self.on_exit {
+            OnExit::BySignal => signal == INTERRUPTED,
+            OnExit::Keep => false,
+            OnExit::Stop => true,
+        };
+        if !stops {
+            return Urgency::Leave;
         }
-        asked
+        if std::mem::replace(&mut self.stopping, true) { Urgency::Kill } else { Urgency::Stop }
     }
 }
+
+/// SIGINT.
+const INTERRUPTED: u8 = 2;
+
+/// SIGTERM, and SIGHUP with it: who went away meant the same.
+const TERMINATED: u8 = 15;
 
 impl Drop for Signals {
     fn drop(&mut self) {
@@ -97,7 +132,7 @@ mod tests {
     #[test]
     fn what_each_signal_asks_for() {
         // Whoever runs the tests may have them ignored.
-        let mut signals = Signals::catch_except(0).unwrap();
+        let mut signals = Signals::catch_except(OnExit::BySignal, 0).unwrap();
         assert_eq!(signals.take(), []);
         raise(SIGINT).unwrap();
         assert_eq!(signals.take(), [Urgency::Stop]);
@@ -111,9 +146,26 @@ mod tests {
         assert_eq!(signals.take(), []);
     }
 
+    #[track_caller]
+    fn check(on_exit: OnExit, signals: &[u8], expect: &[Urgency]) {
+        let mut caught = Signals::catch_except(on_exit, u64::MAX).unwrap();
+        let asked: Vec<Urgency> = signals.iter().map(|signal| caught.asks_for(*signal)).collect();
+        assert_eq!(asked, expect);
+        assert_eq!(caught.first(), signals.first().copied());
+    }
+
+    #[test]
+    fn on_exit_goes_for_every_signal() {
+        use Urgency::{Kill, Leave, Stop};
+        check(OnExit::Keep, &[INTERRUPTED, TERMINATED, INTERRUPTED], &[Leave, Leave, Leave]);
+        check(OnExit::Stop, &[TERMINATED, TERMINATED], &[Stop, Kill]);
+        check(OnExit::BySignal, &[TERMINATED, INTERRUPTED, INTERRUPTED], &[Leave, Stop, Kill]);
+        check(OnExit::BySignal, &[], &[]);
+    }
+
     #[test]
     fn nothing_is_there_to_read_where_all_are_ignored() {
-        let signals = Signals::catch_except(u64::MAX).unwrap();
+        let signals = Signals::catch_except(OnExit::BySignal, u64::MAX).unwrap();
         let mut fds = signals.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         assert_eq!(poll(&mut fds, Some(&Timespec::default())), Ok(0));
     }

@@ -8,6 +8,9 @@ use crate::Mib;
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Ratio(f64);
 
+/// What the sixth decimal is rounded by.
+const HALF_A_MILLIONTH: f64 = 0.000_000_5;
+
 impl Ratio {
     /// Nothing.
     pub const ZERO: Self = Self(0.0);
@@ -24,10 +27,13 @@ impl Ratio {
 
     /// `amount` times one plus this fraction, rounded up to whole MiB.
     ///
-    /// In binary floating point, like the Python tool, so that 110 MiB and a
-    /// tenth give 12: placements of the two can be compared one by one.
+    /// A millionth of a MiB too much comes from binary fractions and is not
+    /// rounded up, so that 110 MiB and a tenth are 121 MiB, as by the Python
+    /// tool: placements of the two can be compared one by one.
     pub fn inflate(self, amount: Mib) -> Mib {
-        Self::ceil(f64::from(amount.get()) * (1.0 + self.0))
+        let exact = f64::from(amount.get()) * (1.0 + self.0);
+        let whole = exact.round();
+        Self::ceil(if (exact - whole).abs() < HALF_A_MILLIONTH { whole } else { exact })
     }
 
     /// `amount` times this fraction, rounded up to whole MiB.
@@ -58,7 +64,8 @@ mod tests {
     #[test]
     fn inflating_rounds_up_as_the_python_tool_does() {
         let tenth = Ratio::new(0.10).unwrap();
-        assert_eq!(tenth.inflate(Mib::new(110)), Mib::new(122));
+        assert_eq!(tenth.inflate(Mib::new(110)), Mib::new(121));
+        assert_eq!(tenth.inflate(Mib::new(111)), Mib::new(123));
         assert_eq!(tenth.inflate(Mib::new(1000)), Mib::new(1100));
         assert_eq!(tenth.inflate(Mib::ZERO), Mib::ZERO);
     }

@@ -122,7 +122,7 @@ fn a_job_succeeds() {
     );
     check(
         &Report::Finished(Ended { peak: usage(&[]), assessment: None, utilization: None, ..ended() }),
-        "job 7 finished [OK] in 1774s — peak vram n/a (attribution failed — see README caveats)",
+        "job 7 finished [OK] in 1774s — peak vram n/a (never seen on its GPU — see README caveats)",
     );
 }
 
@@ -155,7 +155,7 @@ fn a_job_ends_with_a_warning() {
     check(
         &Report::Finished(Ended { lost: Some("its keeper was killed".to_owned()), ..lost }),
         "job 7 finished [LOST] in 1774s — peak vram gpu0:17910 MiB\n\
-         WARN  job 7 is LOST — its keeper was killed; it is not run again (change its line to run it again)",
+         WARN  job 7 is LOST — its keeper was killed; it is not run again (--retry-failed does)",
     );
     check(
         &Report::Finished(Ended { survivors: true, assessment: None, utilization: None, ..ended() }),
@@ -209,7 +209,7 @@ fn earlier_runs() {
         (Status::Infeasible, "was infeasible"),
         (Status::Lost, "was lost"),
     ] {
-        let rest = "in an earlier run — skipping (journal; change its line to run it again): echo a";
+        let rest = "in an earlier run — skipping (journal; --retry-failed runs it again): echo a";
         check(&done(status), &format!("job 7 already {what} {rest}"));
     }
     check(
@@ -226,6 +226,15 @@ fn the_file_and_the_gpus() {
         "WARN  jobs file unreadable, keeping previous queue: line 2: x",
     );
     check(&Report::QueueGood, "jobs file is readable again");
+    check(
+        &Report::Reserved {
+            no: NO,
+            gpus: vec![GpuIndex(0), GpuIndex(1)],
+            overtakings: 24,
+            waited: SignedDuration::from_secs(65),
+        },
+        "job 7 has waited 65s while 24 later jobs were started — gpu [0,1] is kept free for it",
+    );
     let edit = |running| Report::EditIgnored { no: NO, line: 4, running, command: "echo b".to_owned() };
     let rest = "its new text is not run (put it on a line of its own to run it): echo b";
     check(&edit(true), &format!("WARN  line 4 was job 7, which still runs: {rest}"));

@@ -94,15 +94,46 @@ impl Place {
 
     /// Whether a keeper works in this directory.
     pub(crate) fn has_keeper(&self) -> bool {
+        self.keeper().is_some()
+    }
+
+    /// The pid of the keeper that works in this directory.
+    pub(crate) fn keeper(&self) -> Option<u32> {
         let dir = self.path("gpusched_logs").canonicalize().unwrap();
-        let is_ours = |process: PathBuf| {
-            let words = fs::read(process.join("cmdline")).unwrap_or_default();
+        processes().find(|pid| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let mut words = words.split(|byte| *byte == 0);
             words.any(|word| word == b"__keep")
                 && words.any(|word| word == dir.as_os_str().as_encoded_bytes())
-        };
-        fs::read_dir("/proc").unwrap().flatten().any(|entry| is_ours(entry.path()))
+        })
     }
+
+    /// The jobs of this directory that run, and all they have started.
+    pub(crate) fn job_processes(&self) -> Vec<u32> {
+        let Ok(dir) = self.path("gpusched_logs").canonicalize() else { return Vec::new() };
+        let mark = [b"GPUSCHED_DIR=", dir.as_os_str().as_encoded_bytes()].concat();
+        let is_marked = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+        };
+        processes().filter(is_marked).collect()
+    }
+}
+
+impl Drop for Place {
+    /// What a test that failed has left running ends with it.
+    fn drop(&mut self) {
+        if std::thread::panicking() && is_there(&self.path("gpusched_logs")) {
+            for pid in self.keeper().into_iter().chain(self.job_processes()) {
+                let _ = Command::new("/bin/sh").arg("-c").arg(format!("kill -KILL {pid}")).status();
+            }
+        }
+    }
+}
+
+/// The pids of all processes.
+fn processes() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 impl Running {
@@ -156,7 +187,9 @@ impl Done {
     }
 }
 
-fn signal(name: &str, pid: u32) {
+/// Sends a process a signal (`INT`).
+#[track_caller]
+pub(crate) fn signal(name: &str, pid: u32) {
     let status = Command::new("/bin/sh").arg("-c").arg(format!("kill -{name} {pid}")).status().unwrap();
     assert!(status.success(), "cannot send {name} to {pid}");
 }

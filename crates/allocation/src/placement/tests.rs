@@ -156,8 +156,31 @@ fn unknown_memory_takes_nothing_that_depends_on_it_and_excludes_nothing() {
     check(std::slice::from_ref(&dark), &[], ask(1, None), "needs 1 idle GPU; the memory of GPU 0 is unknown");
     let shared = Gpu { used: Some(Mib::new(3)), ..dark };
     check(&[shared], &[], ask(1, None), "now [0]");
+    // Others may have taken all of it.
     let sized = Gpu { used: None, free: None, ..gpu(0, 24000, 0) };
-    check(&[sized], &[], ask(1, Some(20000)), "now [0]");
+    let unknown = "needs 20000 + 512 MiB; the memory of GPU 0 is unknown";
+    check(&[sized], &[], ask(1, Some(20000)), unknown);
+    let free = |free| Gpu { used: None, free: Some(Mib::new(free)), ..gpu(0, 24000, 0) };
+    check(&[free(24000)], &[], ask(1, Some(20000)), "now [0]");
+    let full = "needs 20000 + 512 MiB; GPU 0 comes closest with 9000 MiB free";
+    check(&[free(9000)], &[], ask(1, Some(20000)), full);
+}
+
+#[test]
+fn a_gpu_under_the_number_of_another_takes_nothing() {
+    let named = |index, uuid: &str| Gpu { uuid: GpuUuid(uuid.into()), ..gpu(index, 24000, 0) };
+    let three = [named(0, "GPU-a"), named(1, "GPU-b"), named(2, "GPU-c")];
+    let mut node = node(&three);
+    // The first is gone and the others have moved up.
+    node.observe(&snapshot(&[named(0, "GPU-b"), named(1, "GPU-c")]), &rules());
+    let expect = "needs 1 idle GPU; GPU 2 is not there at the moment";
+    check_by(&rules(), &node, &[], ask(1, None), expect);
+    let out: Vec<_> = node.out_of_service().into_iter().map(|(gpu, why)| (gpu.0, why)).collect();
+    let renumbered = || RENUMBERED.to_owned();
+    assert_eq!(out, [(0, renumbered()), (1, renumbered()), (2, "it is not there at the moment".to_owned())]);
+    node.observe(&snapshot(&three), &rules());
+    assert_eq!(node.out_of_service(), BTreeMap::new());
+    check_by(&rules(), &node, &[], ask(3, None), "now [0, 1, 2]");
 }
 
 #[test]

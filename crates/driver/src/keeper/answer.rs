@@ -8,6 +8,7 @@ use model::{AttemptId, Launch, LaunchError, Pid, StopSignal, Timestamp};
 
 use crate::keeper::launch::Surroundings;
 use crate::keeper::serve::Keeper;
+use crate::point::{self, Point};
 use crate::proc::Process;
 use crate::wire::{LinkError, News, Request, VERSION};
 
@@ -89,8 +90,12 @@ impl Keeper {
             }
         }
         self.record(failures);
+        point::pass(Point::KeeperBeforeLaunching);
         match self.log.intend(&intents) {
-            Ok(()) => self.start(&ready, &surroundings),
+            Ok(()) => {
+                point::pass(Point::KeeperAfterLaunching);
+                self.start(&ready, &surroundings);
+            }
             Err(error) => {
                 let why = LaunchError::NoKeeper(error.to_string());
                 for (Launch { attempt, .. }, _) in ready {
@@ -120,6 +125,7 @@ impl Keeper {
             let attempt = launch.attempt;
             let record = match self.starter.start(launch, file, surroundings) {
                 Ok(pid) => {
+                    point::pass(Point::KeeperAfterSpawn);
                     self.jobs.started(attempt, pid);
                     // It is our child and not reaped, so it is there.
                     let start_time = Process::read(pid).map_or(0, |process| process.start_time);
@@ -151,7 +157,18 @@ impl Keeper {
     /// Takes in what has happened to attempts, and tells every scheduler.
     pub(super) fn record(&mut self, happened: Vec<(AttemptId, KeeperRecord)>) {
         let (attempts, records): (Vec<_>, Vec<_>) = happened.into_iter().unzip();
+        let begun = records.iter().any(|record| matches!(record, KeeperRecord::Running { .. }));
+        let ended = records.iter().any(|record| matches!(record, KeeperRecord::Ended { .. }));
+        if ended {
+            point::pass(Point::KeeperBeforeEnded);
+        }
         self.log.note(records);
+        if begun {
+            point::pass(Point::KeeperAfterRunning);
+        }
+        if ended {
+            point::pass(Point::KeeperAfterEnded);
+        }
         for attempt in attempts {
             self.tell_all(attempt);
         }

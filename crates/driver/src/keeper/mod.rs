@@ -41,6 +41,7 @@ pub use log::LogError;
 pub(crate) use log::{KIND, LOG};
 
 use crate::medium::PathError;
+use crate::point::{self, Point};
 use crate::proc::{self, Mark};
 
 /// The socket a keeper listens on, in the log directory.
@@ -104,6 +105,7 @@ pub fn keep(dir: &Path) -> Result<(), KeepError> {
     let mut log = log::Log::open(dir.join(LOG))?;
     let opened = KeeperRecord::Opened { boot_id: boot_id.clone(), pid: Pid(std::process::id()) };
     log.intend(&[opened])?;
+    point::pass(Point::KeeperOpened);
     let mark = Mark::new(&dir);
     let jobs = jobs::Jobs::adopt(boot_id, &mut log, &mark);
     let starter = launch::Starter::new(&dir)?;

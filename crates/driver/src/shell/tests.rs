@@ -68,7 +68,7 @@ fn rig_with(sample: Sample) -> Rig {
         gpus: Box::new(MadeUp(sample)),
         gpu_source: "the GPUs".into(),
         // None: another test of this process raises them.
-        signals: Signals::catch_except(u64::MAX).unwrap(),
+        signals: Signals::catch_except(crate::signals::OnExit::BySignal, u64::MAX).unwrap(),
         reporter: Box::new(Words(say)),
         board: at("status.txt"),
     })

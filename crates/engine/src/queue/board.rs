@@ -1,5 +1,6 @@
 //! The status board: what is shown, and how often.
 
+use allocation::Request;
 use model::{Exit, JobNo, Mib, SignedDuration, Timestamp};
 
 use crate::queue::machine::{Queue, Turn};
@@ -83,10 +84,24 @@ impl Queue {
                 vram: request.vram,
                 gpus: request.gpus.get(),
                 ooms,
-                why: self.blocked.get(&request).map(ToString::to_string),
+                why: self.why_waiting(line, &request),
             }
         });
         pending.collect()
+    }
+
+    fn why_waiting(&self, line: usize, request: &Request) -> Option<String> {
+        let why = self.blocked.get(request)?.to_string();
+        let Some(kept) = self.fairness.kept() else { return Some(why) };
+        let gpus: Vec<String> = kept.occupant.gpus.iter().map(ToString::to_string).collect();
+        let gpus = gpus.join(", ");
+        Some(match self.lines.entry(line).no {
+            no if no == kept.no => format!("GPU {gpus} is kept free for it; {why}"),
+            _ if self.kept_before(line).is_some() => {
+                format!("{why} (GPU {gpus} is kept free for job {})", kept.no)
+            }
+            _ => why,
+        })
     }
 
     /// Counts a job that is over, and keeps it for the board.

@@ -16,18 +16,30 @@ impl Queue {
         if !self.may_dispatch(turn) {
             return;
         }
+        self.review_reservation(turn);
         // Equal needs have equal answers until something starts, so only the
         // first line of each kind is tried, in file order.
         let mut stuck: BTreeSet<Request> = self.blocked.keys().copied().collect();
         while let Some((request, line)) =
             self.lines.heads().filter(|(request, _)| !stuck.contains(request)).min_by_key(|(_, line)| *line)
         {
-            match self.place(&request) {
-                Placement::Now(gpus) => self.start(&request, line, gpus, turn),
+            match self.place(&request, line) {
+                Placement::Now(gpus) => {
+                    self.start(&request, line, gpus, turn);
+                    if self.fairness.started(&request) {
+                        // What was kept for it may be free for others now.
+                        stuck.clear();
+                        self.blocked.clear();
+                    }
+                    self.note_overtaking(line);
+                    self.review_reservation(turn);
+                }
                 Placement::Never(why) => self.give_up(&request, line, why, turn),
                 Placement::Wait(shortfall) => {
                     stuck.insert(request);
                     self.blocked.insert(request, shortfall);
+                    self.fairness.waits(&request, self.lines.entry(line).no, turn.now);
+                    self.review_reservation(turn);
                 }
             }
         }
@@ -45,8 +57,10 @@ impl Queue {
             && self.gpus_are_known(turn.now)
     }
 
-    fn place(&self, request: &Request) -> Placement {
-        allocation::place(request, &self.node, self.occupants(), &self.config.rules)
+    /// Where a line can run: behind a line that GPUs are kept for, only beside it.
+    fn place(&self, request: &Request, line: usize) -> Placement {
+        let kept = self.kept_before(line);
+        allocation::place(request, &self.node, self.occupants().chain(kept), &self.config.rules)
     }
 
     /// Everything that holds GPU memory for us.

@@ -10,6 +10,7 @@ use model::{JobKey, JobNo};
 
 use crate::queue::Status;
 use crate::queue::durable::{Durable, Phase};
+use crate::queue::equals::{Fate, Versions};
 
 /// The lines of the jobs file, each with the job it is.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(super) struct Lines {
     entries: Vec<Entry>,
     waiting: BTreeMap<Request, VecDeque<u32>>,
     last_no: u32,
+    retry_failed: bool,
     /// Every line before this one is journalled.
     seen_to: usize,
 }
@@ -64,12 +66,13 @@ pub(super) struct Held {
 }
 
 impl Lines {
-    pub(super) fn new(last_no: u32) -> Self {
+    pub(super) fn new(last_no: u32, retry_failed: bool) -> Self {
         Self {
             file: Arc::new(JobsFile::empty()),
             entries: Vec::new(),
             waiting: BTreeMap::new(),
             last_no,
+            retry_failed,
             seen_to: 0,
         }
     }
@@ -103,24 +106,26 @@ impl Lines {
         let old = std::mem::take(&mut self.entries);
         let alignment = jobspec::align(&old_file, file);
         let mut changes = Changes::default();
-        let mut entries: Vec<Option<Entry>> = Vec::with_capacity(file.len());
-        let mut stayed = vec![false; old.len()];
-        for line in 0..file.len() {
-            entries.push(match alignment.origin(line) {
-                Origin::Kept(from) => {
-                    stayed[from] = true;
-                    note_move(&mut changes, live, from, line);
-                    Some(old[from])
-                }
+        let mut entries: Vec<Option<Entry>> = vec![None; file.len()];
+        let mut fates = vec![Fate::Gone; old.len()];
+        for (line, entry) in entries.iter_mut().enumerate() {
+            match alignment.origin(line) {
                 // Moving a held line is how its owner says that it shall run.
-                Origin::Moved(from) => {
-                    stayed[from] = true;
-                    note_move(&mut changes, live, from, line);
-                    (old[from].state != LineState::Held).then_some(old[from])
+                Origin::Moved(from) if old[from].state == LineState::Held => {}
+                Origin::Kept(from) | Origin::Moved(from) => fates[from] = Fate::At(line),
+                Origin::Replaces(from) => {
+                    fates[from] = Fate::Replaced;
+                    *entry = hold(&mut changes, old[from], line);
                 }
-                Origin::Replaces(from) => hold(&mut changes, old[from], line),
-                Origin::Added => None,
-            });
+                Origin::Added => {}
+            }
+        }
+        Versions { old_file: &old_file, old: &old, file }.keep_waiting(&mut fates);
+        for (from, fate) in fates.iter().enumerate() {
+            if let Fate::At(line) = *fate {
+                note_move(&mut changes, live, from, line);
+                entries[line] = Some(old[from]);
+            }
         }
         let mut occurrences = Occurrences::of(file, &entries);
         for (line, entry) in entries.iter_mut().enumerate() {
@@ -131,7 +136,7 @@ impl Lines {
         }
         self.entries = entries.into_iter().flatten().collect();
         changes.held.retain(|held| self.entries[held.line].state == LineState::Held);
-        changes.left = left_behind(&old_file, &old, &stayed, file, durable);
+        changes.left = left_behind(&old_file, &old, &fates, file, durable);
         self.seen_to = 0;
         changes
     }
@@ -156,6 +161,7 @@ impl Lines {
             Phase::Running(_) => LineState::Running,
             // What could not run then may run now: it was never started.
             Phase::Waiting | Phase::Done { status: Status::Infeasible, .. } => LineState::Waiting,
+            Phase::Done { status, .. } if self.retry_failed && status.is_failure() => LineState::Waiting,
             Phase::Done { .. } => LineState::Done,
         };
         Entry { no: job.no, occurrence, state, journalled: true }
@@ -208,6 +214,11 @@ impl Lines {
     /// The first waiting line of each kind of need.
     pub(super) fn heads(&self) -> impl Iterator<Item = (Request, usize)> {
         self.waiting.iter().filter_map(|(request, lines)| Some((*request, *lines.front()? as usize)))
+    }
+
+    /// The first waiting line of one kind of need.
+    pub(super) fn head(&self, request: &Request) -> Option<usize> {
+        self.waiting.get(request)?.front().map(|line| *line as usize)
     }
 
     pub(super) fn any_waiting(&self) -> bool {
@@ -303,12 +314,12 @@ fn is_known(file: &JobsFile, line: usize, durable: &Durable) -> bool {
 fn left_behind(
     old_file: &JobsFile,
     old: &[Entry],
-    stayed: &[bool],
+    fates: &[Fate],
     file: &JobsFile,
     durable: &Durable,
 ) -> Vec<JobKey> {
-    let gone: Vec<usize> =
-        (0..old.len()).filter(|line| !stayed[*line] && old[*line].state != LineState::Held).collect();
+    let has_gone = |line: &usize| !matches!(fates[*line], Fate::At(_)) && old[*line].state != LineState::Held;
+    let gone: Vec<usize> = (0..old.len()).filter(has_gone).collect();
     if gone.is_empty() || durable.is_empty() {
         return Vec::new();
     }
@@ -346,14 +357,20 @@ impl Occurrences {
         Self { taken }
     }
 
-    /// Takes the lowest free occurrence of the line's text.
+    /// Takes the lowest free occurrence of the line's text. One whose line went
+    /// comes last of those we know, but before a new one: a line that comes back
+    /// is the job it was.
     fn take_free(&mut self, file: &JobsFile, line: usize, durable: &Durable) -> u32 {
         let taken = self.taken.get_mut(&file.text_hash(line));
-        let is_free = |occurrence: u32| {
-            taken.as_ref().is_none_or(|taken| !taken.contains(&occurrence))
-                && !(durable.any_left() && durable.has_left(JobKey::new(file.digest(line), occurrence)))
-        };
-        let occurrence = (0..u32::MAX).find(|occurrence| is_free(*occurrence)).unwrap_or(u32::MAX);
+        let digest = durable.any_left().then(|| file.digest(line));
+        let key = |occurrence| digest.map(|digest| JobKey::new(digest, occurrence));
+        let has_left = |occurrence| key(occurrence).is_some_and(|key| durable.has_left(key));
+        let is_free = |occurrence: &u32| taken.as_ref().is_none_or(|taken| !taken.contains(occurrence));
+        let mut free = (0..u32::MAX).filter(is_free);
+        let unused = free.find(|occurrence| !has_left(*occurrence)).unwrap_or(u32::MAX);
+        let is_new = key(unused).is_some_and(|key| durable.job(key).is_none());
+        let back = (0..unused).find(|occurrence| is_new && is_free(occurrence));
+        let occurrence = back.unwrap_or(unused);
         if let Some(taken) = taken {
             taken.insert(occurrence);
         }

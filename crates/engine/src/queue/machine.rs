@@ -6,6 +6,7 @@ use allocation::{Node, Request, Shortfall};
 use model::{AttemptId, Exit, GpuIndex, JobNo, Ratio, SignedDuration, Timestamp};
 
 use crate::queue::durable::{Durable, Phase};
+use crate::queue::fairness::Fairness;
 use crate::queue::lines::{LineState, Lines};
 use crate::queue::live::{Lingering, Live};
 use crate::queue::{BoardDone, Effect, Event, Record, Report, Status, Summary, Urgency};
@@ -32,6 +33,20 @@ pub struct Config {
     pub poll: SignedDuration,
     /// How long a job has between SIGTERM and SIGKILL.
     pub grace: SignedDuration,
+    /// How long smaller jobs may go around one that does not fit.
+    pub patience: Patience,
+    /// Whether what failed in an earlier run is run again.
+    pub retry_failed: bool,
+}
+
+/// How long smaller jobs may go around one that does not fit. After that, GPUs
+/// are kept free for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Later jobs that may be started meanwhile.
+    pub overtakings: u32,
+    /// The time it may wait, once any later job was started.
+    pub time: SignedDuration,
 }
 
 /// What a queue comes to.
@@ -59,6 +74,7 @@ pub struct Queue {
     pub(super) surveyed: bool,
     pub(super) node: Node,
     pub(super) sampling: Sampling,
+    pub(super) fairness: Fairness,
     /// Why the first line of each kind of need could not start.
     pub(super) blocked: BTreeMap<Request, Shortfall>,
     pub(super) recent: VecDeque<BoardDone>,
@@ -140,8 +156,8 @@ impl Queue {
             .collect();
         Self {
             node: Node::new(config.allowed.clone()),
+            lines: Lines::new(durable.last_no(), config.retry_failed),
             config,
-            lines: Lines::new(durable.last_no()),
             durable,
             file_known: false,
             kept_because: None,
@@ -149,6 +165,7 @@ impl Queue {
             lingering: Vec::new(),
             surveyed: false,
             sampling: Sampling::default(),
+            fairness: Fairness::default(),
             blocked: BTreeMap::new(),
             recent: VecDeque::new(),
             summary: Summary::default(),
@@ -301,6 +318,7 @@ impl Machine for Queue {
             | Report::Adopted { .. }
             | Report::Requeued { .. }
             | Report::NotStarted { .. }
+            | Report::Reserved { .. }
             | Report::QueueKept { .. }
             | Report::QueueGood
             | Report::EditIgnored { .. }

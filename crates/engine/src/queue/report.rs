@@ -138,6 +138,18 @@ pub enum Report {
         /// Why not.
         why: LaunchError,
     },
+    /// Later jobs went around a waiting one for long enough: GPUs are kept free
+    /// for it.
+    Reserved {
+        /// The job.
+        no: JobNo,
+        /// The GPUs.
+        gpus: Vec<GpuIndex>,
+        /// Later jobs that were started meanwhile.
+        overtakings: u32,
+        /// For how long it has been first in line for what it needs.
+        waited: SignedDuration,
+    },
     /// The jobs file can't be used; the last good queue stays in force.
     QueueKept {
         /// What is wrong, and where.
