@@ -55,14 +55,15 @@ fn running(out: &mut String, job: &BoardRunning) {
         join(&job.gpus, ","),
         job.elapsed.as_secs_f64().floor()
     );
-    match job.peak {
-        Some(peak) if !job.now.is_empty() => {
-            let _ = write!(out, "{} MiB (peak {})", per_gpu(&job.now), peak.get());
-        }
-        Some(peak) => {
-            let _ = write!(out, "0 MiB (peak {})", peak.get());
-        }
-        None => out.push_str("no use seen yet"),
+    out.push_str(&match (job.now.is_empty(), job.unseen) {
+        (false, false) => format!("{} MiB", per_gpu(&job.now)),
+        (false, true) => format!("{} MiB and n/a", per_gpu(&job.now)),
+        (true, true) => "n/a".to_owned(),
+        (true, false) if job.peak.is_some() => "0 MiB".to_owned(),
+        (true, false) => "no use seen yet".to_owned(),
+    });
+    if let Some(peak) = job.peak {
+        let _ = write!(out, " (peak {})", peak.get());
     }
     out.push_str(match job.stopping {
         Some(Stopping::Cancel) => " (cancelling…)",
@@ -152,6 +153,7 @@ mod tests {
             gpus: vec![GpuIndex(0), GpuIndex(2)],
             elapsed: SignedDuration::from_millis(1900),
             now: [(GpuIndex(0), Mib::new(500)), (GpuIndex(2), Mib::new(7))].into(),
+            unseen: false,
             peak: Some(Mib::new(600)),
             stopping: None,
         }
@@ -188,6 +190,23 @@ mod tests {
              ▶ job 1   gpu[0,2]     1s  gpu0:500, gpu2:7 MiB (peak 600) — train 1\n\
              ▶ job 12  gpu[0,2]     1s  gpu0:500, gpu2:7 MiB (peak 600) (cancelling…) — train 1\n\
              ▶ job 3   gpu[1]     1s  no use seen yet — train 1\n",
+        );
+    }
+
+    #[test]
+    fn use_that_cannot_be_told_is_not_nothing() {
+        let empty = BTreeMap::new;
+        let partly = BoardRunning { unseen: true, ..a_running(1) };
+        let hidden = BoardRunning { now: empty(), ..partly.clone() };
+        let never_seen = BoardRunning { peak: None, ..hidden.clone() };
+        let given_back = BoardRunning { now: empty(), ..a_running(4) };
+        check(
+            &Board { running: vec![partly, hidden, never_seen, given_back], ..board() },
+            "gpusched status @ 09:30:14 — 4 running, 0 pending, 0 done\n\
+             ▶ job 1   gpu[0,2]     1s  gpu0:500, gpu2:7 MiB and n/a (peak 600) — train 1\n\
+             ▶ job 1   gpu[0,2]     1s  n/a (peak 600) — train 1\n\
+             ▶ job 1   gpu[0,2]     1s  n/a — train 1\n\
+             ▶ job 4   gpu[0,2]     1s  0 MiB (peak 600) — train 1\n",
         );
     }
 

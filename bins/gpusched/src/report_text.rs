@@ -105,6 +105,10 @@ impl Words {
                 format!("WARN  GPU query failed ({}); attempt {attempt}", printable(why))
             }
             Report::GpusKnown => "GPU query works again".to_owned(),
+            Report::GpuOut { gpu, why } => {
+                format!("WARN  gpu {gpu} takes no new jobs — {}", printable(why))
+            }
+            Report::GpuBack { gpu } => format!("gpu {gpu} takes jobs again"),
             Report::Drained => "queue drained — watching jobs file for new lines (Ctrl-C to stop)".to_owned(),
             Report::Interrupted { urgency, running } => interrupted(*urgency, *running),
         };

@@ -67,7 +67,7 @@ impl Scene {
         match vram {
             Some(vram) if self.shares() => {
                 let need = vram + u64::from(self.rules.margin.get()) + self.taken(device);
-                room(need) && !(self.rules.exclusive && jobs > 0)
+                device.used.is_some() && room(need) && !(self.rules.exclusive && jobs > 0)
             }
             whole => {
                 let idle = device.used.is_some() && device.external < self.rules.idle_threshold && jobs == 0;

@@ -64,6 +64,7 @@ impl Queue {
             gpus: live.gpus().to_vec(),
             elapsed: now.duration_since(live.since),
             now: live.occupant.now.clone(),
+            unseen: live.unseen,
             peak: live.peak(),
             stopping: live.stop.map(|stop| stop.why),
         });

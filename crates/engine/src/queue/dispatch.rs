@@ -103,6 +103,7 @@ impl Queue {
             since: turn.now,
             known: Known::Launched,
             utilization: Mean::default(),
+            unseen: false,
             exceeds_told: false,
             told: None,
             stop: None,

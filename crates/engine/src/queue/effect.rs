@@ -60,6 +60,8 @@ pub struct BoardRunning {
     pub elapsed: SignedDuration,
     /// What it uses now, per GPU.
     pub now: BTreeMap<GpuIndex, Mib>,
+    /// Whether there is more to it than that, which can't be told.
+    pub unseen: bool,
     /// The most it has used of one GPU.
     pub peak: Option<Mib>,
     /// Whether and why it is being stopped.

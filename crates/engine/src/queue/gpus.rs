@@ -60,6 +60,7 @@ impl Queue {
             let usable = self.node.devices().map(|device| device.index).collect();
             turn.report(Report::Gpus { usable });
         }
+        self.tell_gpus_out(turn);
         self.observe_jobs(&snapshot, turn);
         self.blocked.clear();
         self.board.stale |= !self.live.is_empty();
@@ -68,6 +69,21 @@ impl Queue {
         let stirred = self.sampling.stirred_at.is_some_and(|at| turn.now.duration_since(at) < STIR);
         if stirred && self.lines.any_waiting() && self.has_unexplained_use(&snapshot) {
             self.sampling.next_at = Some(turn.now + LOOK_AGAIN.min(self.config.poll));
+        }
+    }
+
+    /// Tells which GPUs take no new jobs any more, and which do again: on a
+    /// machine where all are out, nobody should have to look for the board.
+    fn tell_gpus_out(&mut self, turn: &mut Turn) {
+        let mut out = self.node.out_of_service();
+        for gpu in self.sampling.out.iter().filter(|gpu| !out.contains_key(gpu)) {
+            turn.report(Report::GpuBack { gpu: *gpu });
+        }
+        let now = out.keys().copied().collect();
+        let before = std::mem::replace(&mut self.sampling.out, now);
+        out.retain(|gpu, _| !before.contains(gpu));
+        for (gpu, why) in out {
+            turn.report(Report::GpuOut { gpu, why });
         }
     }
 
@@ -104,6 +120,8 @@ impl Queue {
                 }
             }
             live.observe(used.remove(&live.attempt).unwrap_or_default());
+            live.unseen = live.gpus().iter().any(|gpu| !snapshot.gpus.contains_key(gpu))
+                || snapshot.apps.iter().any(|app| app.owner == Some(live.attempt) && app.used.is_none());
             let Some(peak) = live.peak() else { continue };
             if let Some(declared) = live.declared
                 && !live.exceeds_told

@@ -25,6 +25,8 @@ pub(super) struct Live {
     pub(super) since: Timestamp,
     pub(super) known: Known,
     pub(super) utilization: Mean,
+    /// Whether the last look could not tell what it uses of some GPU.
+    pub(super) unseen: bool,
     pub(super) exceeds_told: bool,
     /// The peak last told by `--verbose`.
     pub(super) told: Option<Mib>,
@@ -99,6 +101,7 @@ impl Live {
             since: now,
             known: Known::Recovered,
             utilization: Mean::default(),
+            unseen: false,
             exceeds_told: false,
             told: None,
             stop: None,

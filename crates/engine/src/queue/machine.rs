@@ -109,6 +109,8 @@ pub(super) struct Sampling {
     /// Failures in a row, and the last reason.
     pub(super) failures: u32,
     pub(super) unknown: Option<String>,
+    /// The GPUs that were told to take no new jobs.
+    pub(super) out: BTreeSet<GpuIndex>,
     /// The last time one of our attempts began or ended.
     pub(super) stirred_at: Option<Timestamp>,
     /// Attempts that ended while the sample under way was made.
@@ -324,6 +326,8 @@ impl Machine for Queue {
             | Report::EditIgnored { .. }
             | Report::GpusUnknown { .. }
             | Report::GpusKnown
+            | Report::GpuOut { .. }
+            | Report::GpuBack { .. }
             | Report::Interrupted { .. } => Durability::Written,
         }
     }

@@ -178,6 +178,18 @@ pub enum Report {
     },
     /// The GPUs can be read again.
     GpusKnown,
+    /// A GPU takes no new jobs for now; those on it run on.
+    GpuOut {
+        /// The GPU.
+        gpu: GpuIndex,
+        /// Why not, in words.
+        why: String,
+    },
+    /// It takes jobs again.
+    GpuBack {
+        /// The GPU.
+        gpu: GpuIndex,
+    },
     /// Nothing is left to do; waiting for new lines.
     Drained,
     /// Told to end.
