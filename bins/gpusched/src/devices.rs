@@ -2,6 +2,7 @@
 //! for, before anything is written.
 
 use std::collections::BTreeSet;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -29,6 +30,9 @@ pub struct Devices {
 /// A driver that has to wake up takes seconds, one in trouble minutes.
 const PATIENCE: Duration = Duration::from_secs(75);
 
+/// Who waits for longer than this wants to know for what.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Finds the GPUs and asks them once.
 ///
 /// # Errors
@@ -39,7 +43,15 @@ pub fn find(gpus: Gpus, sim_dir: &Path, wanted: Option<&BTreeSet<GpuIndex>>) -> 
     let sim_dir = sim_dir.to_owned();
     // The call may hang in the driver, and nothing can end it then.
     thread::spawn(move || send.send(open(gpus, &sim_dir)));
-    let (devices, snapshot) = receive.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+    let answer = receive.recv_timeout(SOON).or_else(|error| match error {
+        RecvTimeoutError::Timeout => {
+            // There is nobody left to tell that this could not be told.
+            let _ = writeln!(io::stderr(), "gpusched: the GPUs have not answered yet; still waiting");
+            receive.recv_timeout(PATIENCE.saturating_sub(SOON))
+        }
+        RecvTimeoutError::Disconnected => Err(error),
+    });
+    let (devices, snapshot) = answer.unwrap_or_else(|error| {
         Err(no_gpus(match error {
             RecvTimeoutError::Timeout => format!("the driver has not answered for {} s", PATIENCE.as_secs()),
             RecvTimeoutError::Disconnected => "the thread that reads them has died".to_owned(),
@@ -85,6 +97,7 @@ fn check(snapshot: &GpuSnapshot, wanted: Option<&BTreeSet<GpuIndex>>) -> Result<
 
 fn no_gpus(why: impl std::fmt::Display) -> Failure {
     Failure::new(Kind::NoGpus, format!("cannot read the GPUs: {why}"))
+        .hint("see what nvidia-smi says when you run it yourself: gpusched can use no GPU that it does not list")
         .hint("--sim 2 tries the queue on two simulated GPUs")
 }
 

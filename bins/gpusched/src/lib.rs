@@ -10,6 +10,7 @@ pub mod cli;
 pub mod devices;
 pub mod failure;
 pub mod keep;
+pub mod outlet;
 pub mod plan;
 pub mod python_jobs;
 pub mod report_text;

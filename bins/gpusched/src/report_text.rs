@@ -102,7 +102,10 @@ impl Words {
                 )
             }
             Report::GpusUnknown { why, attempt } => {
-                format!("WARN  GPU query failed ({}); attempt {attempt}", printable(why))
+                let why = printable(why);
+                format!(
+                    "WARN  GPU query failed ({why}); attempt {attempt} — nothing new starts until one succeeds"
+                )
             }
             Report::GpusKnown => "GPU query works again".to_owned(),
             Report::GpuOut { gpu, why } => {
@@ -185,20 +188,21 @@ fn bump(old: Option<Mib>, new: Option<Mib>, alone: bool) -> String {
     format!(" with vram {old} → {new}{}", if alone { ", alone on its GPU" } else { "" })
 }
 
+/// How to run a job again that failed.
+const RETRY: &str = "; --retry-failed runs it again";
+
 fn already_done(no: JobNo, status: Status, command: &str) -> String {
     let command = shown(command);
-    let what = match status {
+    let (what, again) = match status {
         Status::Ok => return format!("job {no} already completed ok — skipping (journal): {command}"),
-        Status::Failed => "failed",
-        Status::FailedOom => "failed (out of GPU memory)",
-        Status::Timeout => "timed out",
-        Status::Cancelled => "was cancelled",
-        Status::Infeasible => "was infeasible",
-        Status::Lost => "was lost",
+        Status::Cancelled => ("was cancelled", ""),
+        Status::Failed => ("already failed", RETRY),
+        Status::FailedOom => ("already failed (out of GPU memory)", RETRY),
+        Status::Timeout => ("already timed out", RETRY),
+        Status::Infeasible => ("was infeasible", RETRY),
+        Status::Lost => ("was lost", RETRY),
     };
-    format!(
-        "job {no} already {what} in an earlier run — skipping (journal; --retry-failed runs it again): {command}"
-    )
+    format!("job {no} {what} in an earlier run — skipping (journal{again}): {command}")
 }
 
 fn not_started(no: JobNo, why: &LaunchError) -> String {

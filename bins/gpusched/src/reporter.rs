@@ -1,7 +1,7 @@
 //! Tells reports on standard output, each line with the time of day.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 
 use driver::publish::Reporter;
 use engine::queue::{Board, Report};
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::board;
+use crate::outlet::Outlet;
 use crate::report_text::Words;
 
 /// Writes reports as text. When nobody listens any more (`| head -1`, a closed
@@ -19,10 +20,10 @@ pub struct TextReporter<W> {
     zone: TimeZone,
 }
 
-impl TextReporter<io::Stdout> {
+impl TextReporter<Outlet> {
     /// A reporter on standard output, in local time.
-    pub fn on_stdout(words: Words) -> Self {
-        Self::new(io::stdout(), words, TimeZone::system())
+    pub fn on_stdout(out: Outlet, words: Words) -> Self {
+        Self::new(out, words, TimeZone::system())
     }
 }
 
@@ -68,6 +69,8 @@ impl<W: Write + Send> Reporter for TextReporter<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use model::{JobNo, Ratio, SignedDuration};
 
     use super::*;

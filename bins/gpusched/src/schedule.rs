@@ -12,12 +12,13 @@ use driver::clock::Steady;
 use driver::host::{KeeperConfig, KeeperHost};
 use driver::jobsfile::Watch;
 use driver::shell::{Parts, Shell};
-use driver::signals::Signals;
+use driver::signals::{self, Signals};
 use engine::queue::{Outcome, Phase, Queue};
 use jobspec::JobsFile;
 
 use crate::devices;
 use crate::failure::{Failure, Kind};
+use crate::outlet;
 use crate::plan::{Gpus, Plan};
 use crate::report_text::Words;
 use crate::reporter::TextReporter;
@@ -32,6 +33,8 @@ use crate::syntax;
 /// When the work can't begin, or can't go on.
 pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let (watch, jobs) = read_jobs(plan)?;
+    let no_signals = |error| Failure::io(format!("cannot catch signals: {error}"));
+    signals::outlive_file_limits().map_err(no_signals)?;
     let dir = LogDir::take(&plan.log_dir)?;
     let sim_dir = sim_dir(dir.path());
     let devices = devices::find(plan.gpus, &sim_dir, plan.config.allowed.as_ref())?;
@@ -41,7 +44,9 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let Memory { mut journal, records, note } = dir.open_journal()?;
     let environment = job_environment(plan.gpus, dir.path(), &sim_dir)?;
     let board = plan.log_dir.join("status.txt");
-    let mut reporter = TextReporter::on_stdout(words(plan, &board));
+    let (mut outflow, outlet) = outlet::standard_output()
+        .map_err(|error| Failure::io(format!("cannot use standard output: {error}")))?;
+    let mut reporter = TextReporter::on_stdout(outlet, words(plan, &board));
     if let Some(note) = note {
         reporter.note(&note);
     }
@@ -53,8 +58,7 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let is_over = |job: &engine::queue::Job| matches!(job.phase, Phase::Done { .. });
     host.forget(|attempt| queue.durable().job(attempt.key).is_some_and(is_over))
         .map_err(|error| Failure::caused(Kind::Io, &error))?;
-    let signals = Signals::catch(plan.on_exit)
-        .map_err(|error| Failure::io(format!("cannot catch signals: {error}")))?;
+    let signals = Signals::catch(plan.on_exit).map_err(no_signals)?;
     let mut shell = Shell::open(Parts {
         clock,
         watch,
@@ -71,6 +75,9 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let outcome = engine::drive(&mut queue, &mut shell).map_err(|lost| {
         Failure::caused(Kind::Io, &lost).hint("jobs that run go on; the same command looks after them again")
     })?;
+    if outcome.interrupted.is_some() {
+        outflow.hurry();
+    }
     Ok(exit_code(outcome, shell.ended_by()))
 }
 

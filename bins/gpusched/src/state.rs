@@ -12,7 +12,7 @@ use driver::point::{self, Point};
 use engine::queue::Record;
 use engine::queue::python::read_python_journal;
 use journal::{Journal, OpenError, Tail};
-use model::Timestamp;
+use model::{JobKey, JobNo, Timestamp};
 
 use crate::failure::{Failure, Kind};
 use crate::python_jobs;
@@ -137,11 +137,15 @@ impl LogDir {
         }
         let journal = Journal::create(medium, JOURNAL_KIND, &records, Timestamp::now())
             .map_err(|error| Failure::caused(Kind::Io, &error))?;
-        let unread =
-            if python.skipped > 0 { format!(", {} lines unreadable", python.skipped) } else { String::new() };
+        let unread = match python.skipped {
+            0 => String::new(),
+            1 => ", 1 line unreadable".to_owned(),
+            many => format!(", {many} lines unreadable"),
+        };
         let note = format!(
-            "took over the journal of the Python tool ({} events{unread}); it is kept as {JOURNAL}.1",
-            records.len()
+            "took over the journal of the Python tool ({} events{unread}); it is kept as {JOURNAL}.1{}",
+            records.len(),
+            run_again(&numbers(&records, &python.open)),
         );
         Ok(Memory { journal, records, note: Some(note) })
     }
@@ -150,14 +154,46 @@ impl LogDir {
     /// our child, nor the keeper's.
     fn refuse_running_python_jobs(&self) -> Result<(), Failure> {
         let Ok(bytes) = fs::read(self.path.join(JOURNAL)) else { return Ok(()) };
-        let (_, python) = read_python_journal(&bytes);
+        let (records, mut python) = read_python_journal(&bytes);
         let groups: Vec<u32> = python.open.iter().map(|(_, group)| *group).collect();
         let alive = python_jobs::alive(&groups);
-        let Some(group) = alive.first() else { return Ok(()) };
-        let all: Vec<String> = alive.iter().map(u32::to_string).collect();
-        let all = all.join(", ");
-        Err(Failure::new(Kind::Locked, format!("jobs of the Python tool still run (process groups {all})"))
-            .hint(format!("wait for them, or end them: kill -TERM -- -{group}")))
+        python.open.retain(|(_, group)| alive.contains(group));
+        if python.open.is_empty() {
+            return Ok(());
+        }
+        let mut jobs = Vec::new();
+        let mut groups = Vec::new();
+        for (no, (_, group)) in numbers(&records, &python.open).iter().zip(&python.open) {
+            jobs.push(format!("job {no} (process group {group})"));
+            groups.push(format!("-{group}"));
+        }
+        let message = format!("still running from the Python tool: {}", jobs.join(", "));
+        Err(Failure::new(Kind::Locked, message)
+            .hint(format!("wait for their end, or end them: kill -TERM -- {}", groups.join(" ")))
+            .hint(
+                "how they end can't be known, so their lines are then run again: delete those that are done",
+            ))
+    }
+}
+
+/// The numbers of jobs in a journal, in the order of `jobs`.
+fn numbers(records: &[Record], jobs: &[(JobKey, u32)]) -> Vec<JobNo> {
+    let seen = |of: JobKey| {
+        records.iter().find_map(|record| {
+            let Record::Seen { key, no, .. } = record else { return None };
+            (*key == of).then_some(*no)
+        })
+    };
+    jobs.iter().filter_map(|(key, _)| seen(*key)).collect()
+}
+
+/// What becomes of jobs whose end the Python tool did not tell.
+fn run_again(jobs: &[JobNo]) -> String {
+    let all: Vec<String> = jobs.iter().map(JobNo::to_string).collect();
+    match all.as_slice() {
+        [] => String::new(),
+        [one] => format!("; it does not tell how job {one} ended, so that is run again"),
+        _ => format!("; it does not tell how the jobs {} ended, so they are run again", all.join(", ")),
     }
 }
 

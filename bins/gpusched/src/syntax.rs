@@ -22,7 +22,7 @@ pub fn failure(error: &JobsFileError) -> Failure {
             path.display()
         )),
         JobsFileError::TooLarge { path } => {
-            Failure::usage(format!("cannot read jobs file: {}: it is larger than 4 GiB", path.display()))
+            Failure::usage(format!("cannot read jobs file: {}: it is larger than 256 MiB", path.display()))
         }
         JobsFileError::NotUtf8 { .. } => Failure::usage(format!("jobs file {error}")),
         JobsFileError::Syntax { text, errors } => Failure::usage(all(text, errors)),

@@ -62,7 +62,10 @@ impl<R: Runner> NvidiaSmi<R> {
     fn call(&mut self, query: &str) -> Result<CommandOutput, Unavailable> {
         let patience = if self.answered { PATIENCE } else { PATIENCE_AT_FIRST };
         let argv = ["nvidia-smi", query, "--format=csv,noheader,nounits"];
-        let output = self.runner.run(&argv, patience).map_err(|error| Unavailable(error.to_string()))?;
+        let output = self
+            .runner
+            .run(&argv, patience)
+            .map_err(|error| Unavailable(format!("{error}{}", refusal::advice(&error.to_string()))))?;
         self.answered = true;
         Ok(output)
     }
@@ -178,7 +181,10 @@ mod tests {
 
     #[test]
     fn what_is_no_answer() {
-        check_unavailable([None], "nvidia-smi did not answer within 60 s");
+        check_unavailable(
+            [None],
+            "nvidia-smi did not answer within 60 s; the driver hangs or is busy: see the Xid lines in the kernel log",
+        );
         check_unavailable(
             [Some((2, REFUSED)), Some((2, REFUSED)), Some((2, REFUSED))],
             "nvidia-smi failed with code 2 (an argument is not valid): Field \"x\" is not a valid field to query.",

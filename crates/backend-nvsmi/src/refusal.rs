@@ -40,7 +40,7 @@ pub(crate) fn advice(words: &str) -> String {
 }
 
 /// Parts of complaints, the more special first, and what helps.
-const ADVICE: [(&str, &str); 5] = [
+const ADVICE: [(&str, &str); 7] = [
     ("GPU is lost", "the GPU fell off the bus: reboot the machine (the kernel log has an Xid line about it)"),
     (
         "Unable to determine the device handle",
@@ -53,6 +53,8 @@ const ADVICE: [(&str, &str); 5] = [
     ),
     ("couldn't communicate with the NVIDIA driver", "load the driver (modprobe nvidia) or reinstall it"),
     ("No devices were found", "the driver sees no GPU: see the kernel log"),
+    ("is not on PATH", "it comes with the NVIDIA driver"),
+    ("did not answer within", "the driver hangs or is busy: see the Xid lines in the kernel log"),
 ];
 
 /// What an exit code means, by the manual of `nvidia-smi`.

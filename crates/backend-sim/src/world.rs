@@ -187,6 +187,7 @@ fn mark_of(report: &Report) -> Option<&'static str> {
         Report::Reserved { .. } => Some("GPUs were kept free"),
         Report::EditIgnored { .. } => Some("a change in place was held"),
         Report::GpusUnknown { .. } => Some("the GPUs could not be read"),
+        Report::GpuOut { .. } => Some("a GPU took no jobs"),
         Report::Finished(ended) if ended.status == engine::queue::Status::Lost => Some("a job was lost"),
         Report::Finished(_)
         | Report::Queued { .. }
@@ -198,6 +199,7 @@ fn mark_of(report: &Report) -> Option<&'static str> {
         | Report::QueueKept { .. }
         | Report::QueueGood
         | Report::GpusKnown
+        | Report::GpuBack { .. }
         | Report::Drained
         | Report::Interrupted { .. }
         | Report::Summary(_) => None,

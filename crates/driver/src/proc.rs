@@ -16,6 +16,7 @@ use std::time::Duration;
 use model::{AttemptId, Pid, SignedDuration, StopSignal};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// The variable that tells a job which attempt it is.
 pub const ATTEMPT_VARIABLE: &str = "GPUSCHED_ATTEMPT";
@@ -82,11 +83,13 @@ impl Process {
     }
 
     /// How long ago it started, to a hundredth of a second and including time
-    /// the machine slept; nothing where the clock can't be read.
+    /// the machine slept.
+    ///
+    /// By the clock that start times are made of. `/proc/uptime` is not it
+    /// everywhere: some containers are shown their own.
     pub fn age(start_time: u64) -> Option<SignedDuration> {
-        let uptime = fs::read_to_string("/proc/uptime").ok()?;
-        let seconds: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
-        let now = Duration::try_from_secs_f64(seconds).ok()?;
+        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+        let now = Duration::new(tv_sec.try_into().ok()?, tv_nsec.try_into().ok()?);
         let then = Duration::from_millis(start_time.saturating_mul(1000 / TICKS));
         SignedDuration::try_from(now.saturating_sub(then)).ok()
     }

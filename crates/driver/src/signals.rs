@@ -3,11 +3,23 @@
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use engine::queue::Urgency;
 use signal_hook::SigId;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::low_level::{pipe, unregister};
+
+/// From now on a file that may not grow any more (`ulimit -f`) is an error of the
+/// write, as a full disk is, and not the end of this process. Unlike an ignored
+/// signal this is not handed on to jobs.
+///
+/// # Errors
+/// When the system takes no handler.
+pub fn outlive_file_limits() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
+}
 
 /// What becomes of running jobs when we are told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

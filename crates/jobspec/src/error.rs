@@ -88,7 +88,7 @@ pub enum SyntaxErrorKind {
         value: String,
     },
     /// `gpus` or `retries` is too small.
-    #[error("{attribute} must be >= {least}, got {value}")]
+    #[error("{attribute} must be >= {least}, got {}", Told(.value))]
     TooSmall {
         /// Which of the two.
         attribute: &'static str,
@@ -98,7 +98,7 @@ pub enum SyntaxErrorKind {
         value: String,
     },
     /// `gpus` or `retries` is too large.
-    #[error("{attribute} must be <= {most}, got {value}")]
+    #[error("{attribute} must be <= {most}, got {}", Told(.value))]
     TooLarge {
         /// Which of the two.
         attribute: &'static str,
@@ -110,10 +110,20 @@ pub enum SyntaxErrorKind {
     /// A NUL byte in the command: the system can't pass it to a shell.
     #[error("the command contains a NUL byte")]
     NulByte,
+    /// The command is longer than the system takes.
+    #[error("the command is too long: {length} bytes, and the system takes {LONGEST_COMMAND}")]
+    LongCommand {
+        /// Its length in bytes.
+        length: usize,
+    },
     /// The file is larger than 4 GiB; none of it was read. Told of line 1.
     #[error("the file is larger than 4 GiB")]
     FileTooLarge,
 }
+
+/// The longest command in bytes: what Linux takes as one argument of a program
+/// (`MAX_ARG_STRLEN`), less the byte that ends it.
+pub const LONGEST_COMMAND: usize = 128 * 1024 - 1;
 
 /// How to begin a command with the shell's own `[`.
 const SHELL_TEST: &str = "to start a command with a shell test, write 'test ...' or put '[]' before it";
@@ -131,6 +141,7 @@ impl SyntaxErrorKind {
             }
             Self::VramTooLarge { .. } => Some("a number without a unit is in MiB"),
             Self::NulByte => Some("remove it: it can't be passed to a shell"),
+            Self::LongCommand { .. } => Some("put it into a script and run that"),
             Self::FileTooLarge => Some("split it"),
             Self::Unterminated
             | Self::EmptyCommand
@@ -171,16 +182,29 @@ impl fmt::Display for LineNo {
     }
 }
 
-/// A user's text between quotes, with its control characters made harmless.
+/// Of a user's text so many characters are told.
+const MOST_TOLD: usize = 200;
+
+/// A user's text, with its control characters made harmless and cut where it is
+/// endless.
+struct Told<'a>(&'a str);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.0.char_indices().nth(MOST_TOLD).map(|(at, _)| at);
+        for c in self.0[..end.unwrap_or(self.0.len())].chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
+        f.write_str(if end.is_some() { "…" } else { "" })
+    }
+}
+
+/// The same between quotes.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("'")?;
-        for c in self.0.chars() {
-            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
-        }
-        f.write_str("'")
+        write!(f, "'{}'", Told(self.0))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use model::JobKey;
 
 use crate::attributes::{Attributes, BadAttribute};
-use crate::error::{LineNo, SyntaxError, SyntaxErrorKind};
+use crate::error::{LONGEST_COMMAND, LineNo, SyntaxError, SyntaxErrorKind};
 use crate::key::{Identity, Occurrences, digest_of, text_hash};
 
 /// The jobs of a file, in file order.
@@ -233,6 +233,10 @@ impl<'t, H: Fn(&str) -> u64> Reader<'t, H> {
         {
             let at = body.len() - command.len() + at;
             return Err((at..at + 1, SyntaxErrorKind::NulByte));
+        }
+        if command.len() > LONGEST_COMMAND {
+            let from = body.len() - command.len();
+            return Err((from..body.len(), SyntaxErrorKind::LongCommand { length: command.len() }));
         }
         let behind_bracket = |bad: BadAttribute| (1 + bad.span.start..1 + bad.span.end, bad.kind);
         let class = self.blocks.class(block).map_err(behind_bracket)?;

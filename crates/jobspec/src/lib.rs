@@ -25,6 +25,6 @@ mod sequence;
 
 pub use align::{Alignment, Origin, align};
 pub use attributes::Attributes;
-pub use error::{LineNo, SyntaxError, SyntaxErrorKind};
+pub use error::{LONGEST_COMMAND, LineNo, SyntaxError, SyntaxErrorKind};
 pub use jobs_file::{JobsFile, parse_jobs_file};
 pub use key::digest_of;

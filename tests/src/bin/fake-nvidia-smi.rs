@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Numbers of a GPU or process may be `null` or text and are shown as
-//! `[N/A]` or as that text. A `used` that is missing is the sum of the GPU's
+//! `[N/A]` or as that text. A hang lasts until the file says otherwise or is gone. A `used` that is missing is the sum of the GPU's
 //! processes, a `free` that is missing is the rest. `extra` has the cells of
 //! further fields, or other ones for the usual fields.
 //!
@@ -63,16 +63,16 @@ fn run(arguments: &[String], surroundings: &Surroundings) -> io::Result<ExitCode
         File::options().create(true).append(true).open(calls)?.write_all(b".")?;
     }
     let path = surroundings.state.as_ref().ok_or_else(|| io::Error::other("FAKE_SMI_STATE is not set"))?;
-    let mut state: Value = serde_json::from_slice(&fs::read(path)?)?;
+    let read = || -> io::Result<Value> { Ok(serde_json::from_slice(&fs::read(path)?)?) };
+    let mut state = read()?;
+    while state["hang"] == true {
+        thread::sleep(Duration::from_millis(50));
+        state = read()?;
+    }
     if let Some(dir) = &surroundings.apps {
         register(&mut state, Path::new(dir))?;
     }
     thread::sleep(Duration::from_millis(state["delay_ms"].as_u64().unwrap_or(0)));
-    if state["hang"] == true {
-        loop {
-            thread::sleep(Duration::from_secs(3600));
-        }
-    }
     let answer = answer(arguments, &state);
     io::stdout().write_all(state["stdout"].as_str().unwrap_or(&answer.text).as_bytes())?;
     io::stderr().write_all(state["stderr"].as_str().unwrap_or_default().as_bytes())?;

@@ -201,16 +201,16 @@ fn stopped_and_infeasible() {
 fn earlier_runs() {
     let done = |status| Report::AlreadyDone { no: NO, status, command: "echo a".to_owned() };
     check(&done(Status::Ok), "job 7 already completed ok — skipping (journal): echo a");
+    check(&done(Status::Cancelled), "job 7 was cancelled in an earlier run — skipping (journal): echo a");
     for (status, what) in [
-        (Status::Failed, "failed"),
-        (Status::FailedOom, "failed (out of GPU memory)"),
-        (Status::Timeout, "timed out"),
-        (Status::Cancelled, "was cancelled"),
+        (Status::Failed, "already failed"),
+        (Status::FailedOom, "already failed (out of GPU memory)"),
+        (Status::Timeout, "already timed out"),
         (Status::Infeasible, "was infeasible"),
         (Status::Lost, "was lost"),
     ] {
         let rest = "in an earlier run — skipping (journal; --retry-failed runs it again): echo a";
-        check(&done(status), &format!("job 7 already {what} {rest}"));
+        check(&done(status), &format!("job 7 {what} {rest}"));
     }
     check(
         &Report::Adopted { no: NO, elapsed: SignedDuration::from_secs(90) },
@@ -241,9 +241,14 @@ fn the_file_and_the_gpus() {
     check(&edit(false), &format!("WARN  line 4 was job 7, which has ended: {rest}"));
     check(
         &Report::GpusUnknown { why: "no answer".to_owned(), attempt: 2 },
-        "WARN  GPU query failed (no answer); attempt 2",
+        "WARN  GPU query failed (no answer); attempt 2 — nothing new starts until one succeeds",
     );
     check(&Report::GpusKnown, "GPU query works again");
+    check(
+        &Report::GpuOut { gpu: GpuIndex(1), why: "MIG is on".to_owned() },
+        "WARN  gpu 1 takes no new jobs — MIG is on",
+    );
+    check(&Report::GpuBack { gpu: GpuIndex(1) }, "gpu 1 takes jobs again");
 }
 
 #[test]

@@ -4,6 +4,15 @@
 mod campaign;
 mod crash;
 mod ending;
+mod faults;
+mod full_disk;
+mod hostile;
+mod limits;
+mod odd_gpus;
+mod output;
 mod place;
+mod python_journal;
 mod queue;
+mod recovery;
+mod smi;
 mod starting;

@@ -65,7 +65,11 @@ impl Place {
 
     /// The program in this directory, without its words.
     pub(crate) fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gpusched"));
+        self.in_place(Command::new(env!("CARGO_BIN_EXE_gpusched")))
+    }
+
+    /// A command that runs in this directory, with nothing of ours about it.
+    pub(crate) fn in_place(&self, mut command: Command) -> Command {
         command.current_dir(&self.dir).stdin(Stdio::null());
         for variable in ["GPUSCHED_SIM_DIR", "CUDA_VISIBLE_DEVICES", "PYTHONPATH"] {
             command.env_remove(variable);
@@ -90,6 +94,11 @@ impl Place {
     /// Runs `gpusched jobs.txt --sim 2` with more flags to its end.
     pub(crate) fn run(&self, flags: &[&str]) -> Done {
         self.start(self.queue(flags)).wait()
+    }
+
+    /// What the board says.
+    pub(crate) fn board(&self) -> String {
+        self.read("gpusched_logs/status.txt")
     }
 
     /// Whether a keeper works in this directory.
@@ -146,6 +155,11 @@ impl Running {
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) {
         wait_until(text, LONG, || self.out().contains(text));
+    }
+
+    /// Its pid.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal (`INT`).

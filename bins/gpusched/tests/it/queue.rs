@@ -7,6 +7,7 @@ use std::process::Stdio;
 use e2e::wait_until;
 
 use crate::place::{LONG, Place, is_there};
+use crate::smi::gpu;
 
 #[test]
 fn the_example_of_the_documents_goes_well() {
@@ -142,9 +143,8 @@ fn the_board_says_what_runs_waits_and_why() {
     let place =
         Place::new("[vram=20G] until [ -e go ]; do sleep 0.05; done\n[vram=20G gpus=2] echo b\nexit 4\n");
     let running = place.start(place.queue(&[]));
-    let board = || place.read("gpusched_logs/status.txt");
     wait_until("the board shows all three", LONG, || {
-        let board = board();
+        let board = place.board();
         board.contains("1 running, 1 pending, 1 done")
             && board.contains("▶ job 1   gpu[0] ")
             && board.contains("· job 2   pending vram 20480 gpus 2 (")
@@ -152,7 +152,7 @@ fn the_board_says_what_runs_waits_and_why() {
     });
     place.write("go", "");
     running.wait().exits(4);
-    assert!(board().contains("0 running, 0 pending, 3 done"), "{}", board());
+    assert!(place.board().contains("0 running, 0 pending, 3 done"), "{}", place.board());
 }
 
 #[test]
@@ -168,24 +168,10 @@ fn a_reader_that_goes_away_does_not_stop_the_queue() {
 
 #[test]
 fn gpus_are_read_from_nvidia_smi_too() {
-    let fake = Path::new(env!("CARGO_BIN_EXE_gpusched")).with_file_name("fake-nvidia-smi");
-    if !is_there(&fake) {
-        eprintln!("SKIPPED: fake-nvidia-smi is not built (cargo build -p e2e)");
-        return;
-    }
     let place = Place::new("[vram=20G] echo $CUDA_VISIBLE_DEVICES\n");
-    std::fs::create_dir(place.path("bin")).unwrap();
-    std::os::unix::fs::symlink(&fake, place.path("bin/nvidia-smi")).unwrap();
-    let gpu = |uuid: &str, used: u32| {
-        format!(r#"{{"uuid":"{uuid}","total":24576,"used":{used},"free":{},"util":0}}"#, 24576 - used)
-    };
-    let state = format!(r#"{{"gpus":[{},{}],"apps":[]}}"#, gpu("GPU-a", 9000), gpu("GPU-b", 4));
-    place.write("state.json", &state);
-    let mut command = place.program();
-    let path = format!("{}:/usr/bin:/bin", place.path("bin").display());
-    command.args(["jobs.txt", "--read-gpus", "nvidia-smi", "--poll", "0.1"]);
-    command.env("PATH", path).env("FAKE_SMI_STATE", place.path("state.json"));
-    let done = place.start(command).wait();
+    place.set_gpus(&[gpu(0, 9000), gpu(1, 4)], "");
+    let Some(queue) = place.queue_on_smi(&[]) else { return };
+    let done = place.start(queue).wait();
     done.exits(0).says("discovered GPUs: [0, 1]").says("job 1 started on gpu [1]");
     assert_eq!(place.log("job001_gpu1"), "1\n");
 }

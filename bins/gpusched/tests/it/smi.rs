@@ -17,6 +17,7 @@ impl Place {
     /// `gpusched jobs.txt` with more flags, on GPUs that `nvidia-smi` tells of;
     /// their state is the file `state.json`. Nothing where the fake is not
     /// built.
+    #[expect(clippy::print_stderr, reason = "what is skipped is told")]
     pub(crate) fn queue_on_smi(&self, flags: &[&str]) -> Option<Command> {
         let fake = Path::new(env!("CARGO_BIN_EXE_gpusched")).with_file_name("fake-nvidia-smi");
         if !is_there(&fake) {

@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use e2e::wait_until;
-
-use crate::place::{LONG, Place, is_there};
+use crate::place::{Place, is_there};
 
 #[track_caller]
 fn check(place: &Place, flags: &[&str], code: i32, message: &str) {
@@ -175,18 +173,4 @@ fn fresh_runs_everything_again_and_keeps_the_old() {
     assert!(is_there(&place.path("gpusched_logs/job001_gpu0.log")));
     assert!(is_there(&place.path("gpusched_logs/previous/job001_gpu0.log")));
     assert!(is_there(&place.path("gpusched_logs/previous/job001_gpu0.log.2")));
-}
-
-#[test]
-fn fresh_does_not_start_a_second_copy_of_what_runs() {
-    let place = Place::new("until [ -e go ]; do sleep 0.05; done\n");
-    let first = place.start(place.queue(&[]));
-    first.wait_for("job 1 started");
-    wait_until("the job runs", LONG, || is_there(&place.path("gpusched_logs/job001_gpu0.log")));
-    first.signal("TERM");
-    first.wait().exits(143);
-    let done = place.run(&["--fresh"]);
-    assert!(done.exits(73).err.starts_with("gpusched: --fresh: jobs still run in "), "{}", done.err);
-    place.write("go", "");
-    place.run(&[]).exits(0);
 }

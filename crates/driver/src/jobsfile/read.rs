@@ -11,8 +11,9 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::medium::PathError;
 
-/// The largest jobs file, in bytes: places in it are 32-bit numbers.
-const LARGEST: u64 = u32::MAX as u64;
+/// The largest jobs file, in bytes: more than anybody writes, and less than would
+/// fill the memory of the machine.
+const LARGEST: u64 = 256 << 20;
 
 /// The jobs file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +29,8 @@ pub enum JobsFileError {
         /// What it is.
         what: &'static str,
     },
-    /// It has 4 GiB or more.
-    #[error("cannot read {}: it is larger than 4 GiB", path.display())]
+    /// It has more than 256 MiB.
+    #[error("cannot read {}: it is larger than 256 MiB", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -215,6 +216,6 @@ mod tests {
         assert!(missing.is_absence());
         let large = dir.path().join("large");
         fs::File::create(&large).unwrap().set_len(LARGEST + 1).unwrap();
-        assert!(read(&large).err().unwrap().to_string().ends_with("it is larger than 4 GiB"));
+        assert!(read(&large).err().unwrap().to_string().ends_with("it is larger than 256 MiB"));
     }
 }

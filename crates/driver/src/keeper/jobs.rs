@@ -25,9 +25,14 @@ struct Leader {
 struct Adopted {
     pid: Pid,
     start_time: u64,
-    /// Nothing where the system has no pidfds; then it is looked at by and by.
+    /// Nothing where there are no pidfds, or no more; then it is looked at by
+    /// and by.
     hold: Option<OwnedFd>,
 }
+
+/// Of more adopted jobs than this the rest is looked at by and by: descriptors
+/// are scarce, and one has to be left for a scheduler that knocks.
+const MOST_HELD: usize = 64;
 
 /// All jobs that run here, and who they left behind.
 #[derive(Debug)]
@@ -51,7 +56,7 @@ impl Jobs {
                 && kept.boot_id == boot_id
                 && Process::find(pid, start_time).is_some()
             {
-                let hold = proc::hold(pid, start_time).ok();
+                let hold = if adopted.len() < MOST_HELD { proc::hold(pid, start_time).ok() } else { None };
                 adopted.insert(attempt, Adopted { pid, start_time, hold });
             }
         }

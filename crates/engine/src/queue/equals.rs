@@ -90,3 +90,69 @@ impl Versions<'_> {
         (self.old[line].state != LineState::Waiting, line)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::JobNo;
+
+    use super::*;
+
+    /// The states of the jobs of `old` (`w`aiting, `r`unning, `d`one), what the
+    /// comparison of texts says of each, and what is made of it: the place in
+    /// `new`, `-` for gone, `x` for replaced.
+    #[track_caller]
+    fn check(old: &str, states: &str, new: &str, compared: &str, expect: &str) {
+        let parse = |text: &str| jobspec::parse_jobs_file(text.replace(" / ", "\n")).0;
+        let (old_file, file) = (parse(old), parse(new));
+        let entry = |letter| Entry {
+            no: JobNo(1),
+            occurrence: 0,
+            state: match letter {
+                'w' => LineState::Waiting,
+                'r' => LineState::Running,
+                _ => LineState::Done,
+            },
+            journalled: true,
+        };
+        let old: Vec<Entry> = states.chars().map(entry).collect();
+        let fate = |letter: char| match letter {
+            '-' => Fate::Gone,
+            'x' => Fate::Replaced,
+            place => Fate::At(place.to_digit(10).unwrap() as usize),
+        };
+        let [mut fates, expect]: [Vec<Fate>; 2] =
+            [compared, expect].map(|text| text.chars().map(fate).collect());
+        Versions { old_file: &old_file, old: &old, file: &file }.keep_waiting(&mut fates);
+        assert_eq!(fates, expect);
+    }
+
+    #[test]
+    fn what_waits_stays() {
+        check("a / a", "rw", "a", "0-", "-0");
+        check("a / a / b", "dww", "a / b", "0-1", "-01");
+        check("a / a / a / a", "rwdw", "a / a", "01--", "-0-1");
+        check("a / a / a", "drw", "a / a", "01-", "0-1");
+    }
+
+    #[test]
+    fn the_order_stays() {
+        check("a / a / a", "rww", "a / a", "01-", "-01");
+        check("a / a", "ww", "a", "0-", "0-");
+        check("a / a", "rd", "a", "0-", "0-");
+    }
+
+    #[test]
+    fn the_block_tells_them_apart() {
+        check("[vram=1G] a / [vram=2G] a", "rw", "[vram=1G] a", "0-", "0-");
+        check("[vram=1G] a / [vram=2G] a", "wr", "[vram=2G] a", "0-", "-0");
+        check("[vram=1G] a / a", "rw", "[vram=3G] a", "0-", "-0");
+        check("a / a", "rw", "[cancel] a", "0-", "0-");
+    }
+
+    #[test]
+    fn lines_that_stand_apart_or_were_rewritten_are_as_compared() {
+        check("a / b / a", "rww", "a / b", "01-", "01-");
+        check("a / a", "rw", "a / c", "0x", "0x");
+        check("a / a", "rw", "a / a", "01", "01");
+    }
+}

@@ -63,7 +63,7 @@ impl Queue {
         self.tell_gpus_out(turn);
         self.observe_jobs(&snapshot, turn);
         self.blocked.clear();
-        self.board.stale |= !self.live.is_empty();
+        self.board.stale |= !self.live.is_empty() || self.lines.any_waiting();
         // What no listed process explains is either hidden from us or was read
         // while a job of ours came or went.
         let stirred = self.sampling.stirred_at.is_some_and(|at| turn.now.duration_since(at) < STIR);

@@ -30,10 +30,10 @@ pub(super) struct Entry {
     /// Its number; 0 where it has none because the line is held.
     pub(super) no: JobNo,
     /// Which of the equal commands it is.
-    occurrence: u32,
+    pub(super) occurrence: u32,
     pub(super) state: LineState,
     /// Whether the journal knows its number.
-    journalled: bool,
+    pub(super) journalled: bool,
 }
 
 /// Where the job of a line stands.

@@ -98,10 +98,16 @@ impl Queue {
     fn on_lost(&mut self, no: JobNo, why: &str, turn: &mut Turn) {
         let Some(live) = self.take_live(no, false, turn) else { return };
         let elapsed = turn.now.duration_since(live.since);
-        self.journal_done(&live, Status::Lost, None, turn);
+        let status = match live.stop.map(|stop| stop.why) {
+            // It was not left to finish, so it matters to nobody how it ended.
+            Some(Stopping::Cancel) => Status::Cancelled,
+            Some(Stopping::Timeout) => Status::Timeout,
+            Some(Stopping::Shutdown) | None => Status::Lost,
+        };
+        self.journal_done(&live, status, None, turn);
         turn.report(Report::Finished(Ended {
-            lost: Some(why.to_owned()),
-            ..ended(&live, Status::Lost, None, elapsed)
+            lost: (status == Status::Lost).then(|| why.to_owned()),
+            ..ended(&live, status, None, elapsed)
         }));
     }
 

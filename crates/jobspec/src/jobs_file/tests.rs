@@ -82,6 +82,12 @@ fn errors_and_remedies() {
             "line 2: the command contains a NUL byte; remove it: it can't be passed to a shell",
         ],
     );
+    let (most, more) = ("x".repeat(LONGEST_COMMAND), "x".repeat(LONGEST_COMMAND + 1));
+    let (file, errors) = parse_jobs_file(format!("[gpus=2] {most}\n[gpus=2] {more}\n{more}"));
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let why = "the command is too long: 131072 bytes, and the system takes 131071; \
+               put it into a script and run that";
+    assert_eq!((file.len(), errors), (1, vec![format!("line 2: {why}"), format!("line 3: {why}")]));
 }
 
 #[test]
