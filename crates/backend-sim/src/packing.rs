@@ -86,8 +86,9 @@ impl Peace<'_> {
 
     fn send_file(&mut self) {
         let jobs = self.workload.jobs.iter().take(self.in_file).enumerate();
-        let text: String = jobs.map(|(job, (vram, _))| format!("[vram={}] {job}\n", vram.get())).collect();
-        let (file, _) = jobspec::parse_jobs_file(text);
+        let lines: Vec<String> =
+            jobs.map(|(job, (vram, _))| format!("[vram={}] {job}", vram.get())).collect();
+        let (file, _) = jobspec::parse_jobs_file(lines.join("\n"));
         self.ready.push_back(Woken::Event(Event::JobsFile(Ok(Arc::new(file)))));
     }
 

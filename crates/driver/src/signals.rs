@@ -70,8 +70,15 @@ impl Signals {
         }
         interrupts.set_nonblocking(true)?;
         hangups.set_nonblocking(true)?;
-        let _writers = [interrupt, hangup];
-        Ok(Self { interrupts, hangups, _writers, handlers, on_exit, first: None, stopping: false })
+        Ok(Self {
+            interrupts,
+            hangups,
+            _writers: [interrupt, hangup],
+            handlers,
+            on_exit,
+            first: None,
+            stopping: false,
+        })
     }
 
     /// What to poll: one of them is readable when a signal has come.
