@@ -4,6 +4,7 @@
 //! them than the ordinary 300.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::Instant;
 
 use backend_sim::{Report, run_queue};
@@ -94,6 +95,24 @@ fn the_queue_survives_every_seed() {
 fn the_same_seed_tells_the_same_story() {
     for seed in 0..20 {
         assert_eq!(run(seed, false), run(seed, false), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_same_seed_tells_the_same_bytes_in_two_processes() {
+    for seed in [3, 26, 77] {
+        let told = || {
+            let mut process = Command::new(std::env::current_exe().unwrap());
+            process.args(["--exact", "simulation::the_queue_survives_every_seed", "--nocapture"]);
+            let output = process.env("SIM_SEED", seed.to_string()).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            // The last line has the time it took.
+            text.lines().filter(|line| !line.starts_with("test result: ")).collect::<Vec<_>>().join("\n")
+        };
+        let (first, second) = (told(), told());
+        assert!(first.contains(&format!("digest: {},", run(seed, false).digest)), "{first}");
+        assert!(first == second, "seed {seed} tells two stories:\n{first}\n\n{second}");
     }
 }
 

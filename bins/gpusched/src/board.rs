@@ -55,12 +55,15 @@ fn running(out: &mut String, job: &BoardRunning) {
         join(&job.gpus, ","),
         job.elapsed.as_secs_f64().floor()
     );
-    out.push_str(&match (job.now.is_empty(), job.unseen) {
-        (false, false) => format!("{} MiB", per_gpu(&job.now)),
-        (false, true) => format!("{} MiB and n/a", per_gpu(&job.now)),
-        (true, true) => "n/a".to_owned(),
-        (true, false) if job.peak.is_some() => "0 MiB".to_owned(),
-        (true, false) => "no use seen yet".to_owned(),
+    if !job.now.is_empty() {
+        let _ = write!(out, "{} MiB", per_gpu(&job.now));
+    }
+    out.push_str(match (job.now.is_empty(), job.unseen) {
+        (false, false) => "",
+        (false, true) => " and n/a",
+        (true, true) => "n/a",
+        (true, false) if job.peak.is_some() => "0 MiB",
+        (true, false) => "no use seen yet",
     });
     if let Some(peak) = job.peak {
         let _ = write!(out, " (peak {})", peak.get());

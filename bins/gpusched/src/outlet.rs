@@ -94,8 +94,11 @@ impl Drop for Outflow {
         let begun = Instant::now();
         let mut signals = Signals::catch(OnExit::Keep).ok();
         let mut in_a_hurry = self.in_a_hurry;
-        while !is_done() && !(in_a_hurry && begun.elapsed() >= PATIENCE) {
+        while !is_done() {
             in_a_hurry |= signals.as_mut().is_none_or(|signals| !signals.take().is_empty());
+            if in_a_hurry && begun.elapsed() >= PATIENCE {
+                return;
+            }
         }
     }
 }

@@ -209,7 +209,7 @@ fn not_started(no: JobNo, why: &LaunchError) -> String {
     let why = printable(&match why {
         LaunchError::Spawn(words) => format!("{words}; marking failed"),
         LaunchError::NoKeeper(_) => format!("{why}; trying again"),
-        LaunchError::Used => why.to_string(),
+        LaunchError::Used => "it may have been started before; asking the keeper".to_owned(),
     });
     format!("WARN  job {no} was not started — {why}")
 }

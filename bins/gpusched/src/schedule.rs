@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use driver::clock::Steady;
-use driver::host::{KeeperConfig, KeeperHost};
+use driver::host::{HostError, KeeperConfig, KeeperHost, own_program};
 use driver::jobsfile::Watch;
 use driver::shell::{Parts, Shell};
 use driver::signals::{self, Signals};
@@ -114,12 +114,19 @@ fn open_host(dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<Keepe
     };
     let config = KeeperConfig {
         dir: dir.to_owned(),
-        program: own("where this program lies", env::current_exe())?,
+        program: own("where this program lies", own_program())?,
         environment,
         extra: Vec::new(),
         cwd: own("the current directory", env::current_dir())?,
     };
-    KeeperHost::open(config).map_err(|error| Failure::caused(Kind::Io, &error))
+    KeeperHost::open(config).map_err(|error| {
+        let failure = Failure::caused(Kind::Io, &error);
+        if matches!(error, HostError::Silent { .. }) {
+            failure.hint("its pid is in keeper.lock there; if it was stopped, kill -CONT lets it go on")
+        } else {
+            failure
+        }
+    })
 }
 
 /// Where simulated GPUs have their state.
@@ -157,7 +164,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// another of its name may be installed.
 fn link_to_self(link: &Path) -> Result<(), Failure> {
     let cannot = |error| Failure::io(format!("cannot link {}: {error}", link.display()));
-    let program = env::current_exe().map_err(cannot)?;
+    let program = own_program().map_err(cannot)?;
     if fs::read_link(link).is_ok_and(|target| target == program) {
         return Ok(());
     }

@@ -22,6 +22,7 @@ use model::{
     SurveyError,
 };
 
+pub use birth::own_program;
 pub use forget::start_fresh;
 
 use crate::host::link::Connection;
@@ -40,7 +41,8 @@ pub struct KeeperConfig {
     /// The log directory. It must exist.
     pub dir: PathBuf,
     /// The absolute path of the program that becomes the keeper when called as
-    /// `PROGRAM __keep DIR`: it calls [`keep`](crate::keeper::keep).
+    /// `PROGRAM __keep DIR`: it calls [`keep`](crate::keeper::keep). Where it is
+    /// this very program ([`own_program`]), it need not be there any more.
     pub program: PathBuf,
     /// What jobs inherit: as a rule this process's own environment.
     pub environment: Vec<(OsString, OsString)>,

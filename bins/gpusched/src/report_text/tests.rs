@@ -84,7 +84,7 @@ fn a_job_starts() {
     );
     check(
         &Report::NotStarted { no: NO, why: LaunchError::Used },
-        "WARN  job 7 was not started — this attempt has been used before",
+        "WARN  job 7 was not started — it may have been started before; asking the keeper",
     );
 }
 

@@ -15,7 +15,7 @@ const JOBS: u64 = 60;
 const SCHEDULERS: usize = 10;
 const KEEPERS: usize = 3;
 
-/// A small generator of numbers (SplitMix64).
+/// A small generator of numbers (`SplitMix64`).
 struct Chance(u64);
 
 impl Chance {
@@ -37,11 +37,9 @@ fn jobs(chance: &mut Chance) -> (String, BTreeMap<u64, u64>) {
         let block = block[usize::try_from(chance.below(5)).unwrap()];
         let code = if chance.below(6) == 0 { 4 } else { 0 };
         let tenths = 3 + chance.below(15);
-        text += &format!(
-            "{block}echo {no} >> runs; sleep {}.{}; echo {no} >> ends; exit {code}\n",
-            tenths / 10,
-            tenths % 10
-        );
+        let (seconds, rest) = (tenths / 10, tenths % 10);
+        let body = format!("echo {no} >> runs; sleep {seconds}.{rest}; echo {no} >> ends; exit {code}");
+        text.extend([block, &body, "\n"]);
         codes.insert(no, code);
     }
     (text, codes)
@@ -72,9 +70,10 @@ fn victims(chance: &mut Chance) -> Vec<Victim> {
     victims
 }
 
-/// Kills one after the other and tells what all schedulers have said.
-fn massacre(place: &Place, chance: &mut Chance) -> String {
-    let (mut story, began) = (String::new(), Instant::now());
+/// Kills one after the other; returns what was done when, and what all
+/// schedulers have said.
+fn massacre(place: &Place, chance: &mut Chance) -> (Vec<String>, String) {
+    let (mut deeds, mut story, began) = (Vec::new(), String::new(), Instant::now());
     let start = || place.start(place.queue(&[]));
     let mut running: Running = start();
     for victim in victims(chance) {
@@ -84,7 +83,7 @@ fn massacre(place: &Place, chance: &mut Chance) -> String {
             running.signal("KILL");
             let done = running.wait();
             assert_eq!(done.code, None, "it was over before the killing was:\n{}", done.out);
-            println!("{moment:6.2} s  killed the scheduler");
+            deeds.push(format!("{moment:6.2} s  killed the scheduler"));
             story += &done.out;
             running = start();
         } else {
@@ -92,13 +91,13 @@ fn massacre(place: &Place, chance: &mut Chance) -> String {
             wait_until("there is a keeper", LONG, || place.keeper().is_some());
             let keeper = place.keeper().unwrap();
             signal("KILL", keeper);
-            println!("{moment:6.2} s  killed the keeper {keeper}");
+            deeds.push(format!("{moment:6.2} s  killed the keeper {keeper}"));
         }
     }
     let done = running.wait();
     assert_eq!(done.code, Some(4), "{}{}", done.out, done.err);
-    println!("{:6.2} s  all is over", began.elapsed().as_secs_f64());
-    story + &done.out
+    deeds.push(format!("{:6.2} s  all is over", began.elapsed().as_secs_f64()));
+    (deeds, story + &done.out)
 }
 
 #[test]
@@ -108,27 +107,28 @@ fn sixty_jobs_survive_ten_dead_schedulers_and_three_dead_keepers() {
     let mut chance = Chance(seed);
     let (text, codes) = jobs(&mut chance);
     let place = Place::new(&text);
-    let story = massacre(&place, &mut chance);
+    let (deeds, story) = massacre(&place, &mut chance);
     let last = place.run(&[]);
     last.exits(4).says(&format!("{JOBS} of them ended in an earlier run"));
     let (runs, ends) = (counts(&place, "runs"), counts(&place, "ends"));
     let mut lost = Vec::new();
     for (no, code) in codes {
-        let is = |what: &str| last.out.contains(&format!("job {no} already {what}"));
-        if !is("was lost") {
-            assert_eq!(is("failed in an earlier run"), code != 0, "job {no}:\n{}", last.out);
-            assert_eq!((runs[&no], ends[&no]), (1, 1), "job {no}\n{story}");
-        } else {
+        let is = |what: &str| last.out.contains(&format!("  failed: job {no} ({what}) — "));
+        if is("lost") {
             assert!(runs[&no] <= 1 && ends[&no] == runs[&no], "job {no} ran {} times\n{story}", runs[&no]);
             lost.push((no, runs[&no]));
+        } else {
+            assert_eq!(is("failed, exit 4"), code == 4, "job {no}:\n{}", last.out);
+            assert_eq!((runs[&no], ends[&no]), (1, 1), "job {no}\n{story}");
         }
     }
     let once = runs.values().filter(|runs| **runs == 1).count();
     let adopted = story.matches(" still runs from an earlier run").count();
     println!(
-        "seed {seed}: {JOBS} jobs, {SCHEDULERS} schedulers and {KEEPERS} keepers killed; {once} bodies ran \
+        "{}\nseed {seed}: {JOBS} jobs, {SCHEDULERS} schedulers and {KEEPERS} keepers killed; {once} bodies ran \
          once, none twice; {} ends known, {} lost and said so {lost:?} (job, bodies run); {adopted} times a \
          running job was taken over",
+        deeds.join("\n"),
         JOBS - u64::try_from(lost.len()).unwrap(),
         lost.len(),
     );

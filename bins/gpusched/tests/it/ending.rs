@@ -4,7 +4,7 @@ use std::process::Command;
 
 use e2e::{program, wait_until};
 
-use crate::place::{LONG, Place, Running, is_there};
+use crate::place::{LONG, Place, Running, is_there, signal};
 
 /// Says that it runs, waits for the file `go`, and ends with 5.
 const PATIENT: &str = "echo ran >> runs; until [ -e go ]; do sleep 0.05; done; exit 5\n";
@@ -58,6 +58,22 @@ fn a_second_ctrl_c_kills() {
     running.wait_for("WARN  interrupted — terminating running jobs");
     running.signal("INT");
     running.wait().exits(130).says("WARN  interrupted again — killing 1 running jobs");
+}
+
+#[test]
+fn a_third_ctrl_c_waits_for_nobody() {
+    let place = Place::new("echo ran >> runs; exec sleep 500\n");
+    let running = start_patient(&place);
+    let keeper = place.keeper().unwrap();
+    signal("STOP", keeper);
+    for words in ["interrupted — terminating", "interrupted again — killing 1", "leaving 1 running jobs"]
+    {
+        running.signal("INT");
+        running.wait_for(words);
+    }
+    running.wait().exits(130);
+    signal("CONT", keeper);
+    wait_until("the job ends all the same", LONG, || place.job_processes().is_empty());
 }
 
 #[test]

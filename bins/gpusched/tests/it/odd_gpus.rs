@@ -3,8 +3,6 @@
 //! a guess, and what is not known is said so and never 0.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use e2e::wait_until;
 
@@ -18,15 +16,8 @@ struct Machine {
 impl Machine {
     /// Nothing where the stand-in is not built.
     fn new(jobs: &str, state: &str) -> Option<Self> {
-        let fake = Path::new(env!("CARGO_BIN_EXE_gpusched")).with_file_name("fake-nvidia-smi");
-        if !is_there(&fake) {
-            eprintln!("SKIPPED: fake-nvidia-smi is not built (cargo build -p e2e)");
-            return None;
-        }
-        let place = Place::new(jobs);
-        fs::create_dir(place.path("bin")).unwrap();
-        symlink(&fake, place.path("bin/nvidia-smi")).unwrap();
-        let machine = Self { place };
+        let machine = Self { place: Place::new(jobs) };
+        machine.place.queue_on_smi(&[])?;
         machine.set(state);
         Some(machine)
     }
@@ -37,11 +28,8 @@ impl Machine {
         fs::rename(self.place.path("state.new"), self.place.path("state.json")).unwrap();
     }
 
-    fn start(&self, flags: &[&str]) -> Running {
-        let mut command = self.place.program();
-        let path = format!("{}:/usr/bin:/bin", self.place.path("bin").display());
-        command.args(["jobs.txt", "--read-gpus", "nvidia-smi", "--poll", "0.1"]).args(flags);
-        command.env("PATH", path).env("FAKE_SMI_STATE", self.place.path("state.json"));
+    fn start(&self) -> Running {
+        let mut command = self.place.queue_on_smi(&[]).unwrap();
         command.env("FAKE_SMI_CALLS", self.place.path("calls"));
         self.place.start(command)
     }
@@ -117,7 +105,7 @@ fn only_a_gpu_that_can_be_judged_gets_jobs() {
     let parts: Vec<&str> = odd.iter().map(|(part, _)| *part).chain([fine]).collect();
     let jobs = "[vram=1G] echo a\necho b\n[vram=23G] echo c\n[vram=1G gpus=2] echo d\n";
     let Some(machine) = Machine::new(jobs, &gpus(&parts)) else { return };
-    let running = machine.start(&[]);
+    let running = machine.start();
     for no in 1..=3 {
         running.wait_for(&format!("job {no} finished [OK]"));
     }
@@ -139,7 +127,7 @@ fn only_a_gpu_that_can_be_judged_gets_jobs() {
 fn a_machine_that_tells_no_memory_keeps_jobs_waiting_and_says_so() {
     let dark = gpus(&[r#""total":null,"used":null,"free":null"#]);
     let Some(machine) = Machine::new("[vram=1G] echo a\necho b\n", &dark) else { return };
-    let running = machine.start(&[]);
+    let running = machine.start();
     running.wait_for("WARN  gpu 0 takes no new jobs — how much of its memory is in use is unknown");
     machine.board_shows("(needs 1 idle GPU; the memory of GPU 0 is unknown) — echo b");
     machine.board_shows("(needs 1024 + 512 MiB; the memory of GPU 0 is unknown) — echo a");
@@ -181,7 +169,7 @@ fn no_answer_is_told_and_places_nothing_until_there_is_one() {
     let good = gpus(&[EMPTY, EMPTY]);
     let first = format!("{UNTIL_GO}\n");
     let Some(machine) = Machine::new(&first, &good) else { return };
-    let running = machine.start(&[]);
+    let running = machine.start();
     running.wait_for("job 1 started on gpu [0]");
     for (answer, why) in &answers {
         machine.set(answer);
@@ -207,7 +195,7 @@ fn a_gpu_that_is_gone_for_a_while_is_waited_for() {
     let Some(machine) = Machine::new("[gpus=2] echo $CUDA_VISIBLE_DEVICES\n", &gpus(&[EMPTY, busy])) else {
         return;
     };
-    let running = machine.start(&[]);
+    let running = machine.start();
     machine.board_shows("GPU 1 has 9000 MiB used by other processes");
     machine.set(&gpus(&[EMPTY]));
     running.wait_for("WARN  gpu 1 takes no new jobs — it is not there at the moment");
@@ -225,7 +213,7 @@ fn gpus_that_change_their_numbers_get_no_jobs() {
     let two = r#"{"gpus":[{"uuid":"B","total":24576},{"uuid":"C","total":24576}]}"#;
     let jobs = format!("[vram=20G gpus=3] {UNTIL_GO}\n");
     let Some(machine) = Machine::new(&jobs, three) else { return };
-    let running = machine.start(&[]);
+    let running = machine.start();
     running.wait_for("job 1 started on gpu [0,1,2]");
     // By their numbers, B would be what A was: what job 1 has of it unknown.
     machine.set(two);
@@ -246,7 +234,7 @@ fn an_old_driver_is_asked_for_fewer_fields() {
         let state = gpus(&[r#""total":24576,"used":9000,"free":15206"#, EMPTY]);
         let state = format!(r#"{},"unknown_fields":{unknown}}}"#, state.strip_suffix('}').unwrap());
         let Some(machine) = Machine::new("[vram=20G] echo a\n", &state) else { return };
-        let done = machine.start(&[]).wait();
+        let done = machine.start().wait();
         done.exits(0).says("job 1 started on gpu [1]");
         assert!(!done.out.contains("WARN"), "{}", done.out);
     }
@@ -258,7 +246,7 @@ fn a_hang_holds_up_neither_timeouts_nor_cancels() {
     let timed = format!("{UNTIL_GO}\n[vram=1G timeout=2s] sleep 61\n");
     let jobs = format!("[vram=1G] sleep 60\n[vram=1G] {timed}");
     let Some(machine) = Machine::new(&jobs, &good) else { return };
-    let running = machine.start(&[]);
+    let running = machine.start();
     running.wait_for("job 3 started");
     machine.set(r#"{"hang":true}"#);
     let cancelled = format!("[vram=1G cancel] sleep 60\n[vram=1G] {timed}");
@@ -283,7 +271,7 @@ fn use_of_a_job_that_is_not_told_is_not_nothing() {
     let jobs = format!("[vram=8G] echo $$ > pid; {UNTIL_GO}\n");
     let used = gpus(&[r#""total":24576,"used":3004,"free":21210"#]);
     let Some(machine) = Machine::new(&jobs, &gpus(&[EMPTY])) else { return };
-    let running = machine.start(&[]);
+    let running = machine.start();
     wait_until("the job has begun", LONG, || machine.place.read("pid").ends_with('\n'));
     let pid: u32 = machine.place.read("pid").trim().parse().unwrap();
     machine.board_shows("no use seen yet — ");
@@ -308,7 +296,7 @@ fn processes_of_a_container_have_no_owner_but_their_memory_counts() {
     // No process here has that id: it is one of the host.
     let used = gpus(&[r#""total":24576,"used":9000"#]);
     machine.set(&with_apps(&used, &[(0, 4_000_000_000, "8000"), (0, 3_999_999_999, "null")]));
-    let running = machine.start(&[]);
+    let running = machine.start();
     running.wait_for("job 1 started on gpu [0]");
     machine.board_shows("no use seen yet — ");
     machine.board_shows("(needs 12288 + 512 MiB; GPU 0 comes closest with 7384 MiB free) — echo b");
@@ -326,7 +314,7 @@ fn memory_of_strangers_is_left_to_them_while_they_live() {
     let gpu = |used: u32| gpus(&[&format!(r#""total":24576,"used":{used},"free":{}"#, 24210 - used)]);
     let Some(machine) = Machine::new("[vram=8G] echo a\n", &gpu(4)) else { return };
     machine.set(&with_apps(&gpu(20_000), &[(0, stranger, "20000")]));
-    let running = machine.start(&[]);
+    let running = machine.start();
     machine.board_shows("(needs 8192 + 512 MiB; GPU 0 comes closest with ");
     // It breathes out, and will breathe in again.
     machine.set(&with_apps(&gpu(100), &[(0, stranger, "100")]));
@@ -362,14 +350,15 @@ fn without_an_answer_at_the_start_nothing_is_called_done() {
     let Some(machine) = Machine::new("echo a >> ran\n", "{}") else { return };
     for (answer, why, remedy) in &answers {
         machine.set(answer);
-        let done = machine.start(&[]).wait();
+        let done = machine.start().wait();
         done.exits(69);
         assert!(done.err.starts_with("gpusched: cannot read the GPUs: nvidia-smi"), "{}", done.err);
         assert!(done.err.contains(why) && done.err.contains(remedy), "{why}, {remedy}\n{}", done.err);
         assert_eq!(done.out, "");
     }
+    let command = machine.place.queue_on_smi(&[]).unwrap();
     fs::remove_file(machine.place.path("bin/nvidia-smi")).unwrap();
-    let done = machine.start(&[]).wait();
+    let done = machine.place.start(command).wait();
     done.exits(69);
     let missing = "nvidia-smi is not on PATH; it comes with the NVIDIA driver";
     assert!(done.err.contains(missing), "{}", done.err);
@@ -382,7 +371,7 @@ fn a_slow_driver_is_waited_for_at_the_start() {
     let state = gpus(&[EMPTY]);
     let slow = format!(r#"{},"delay_ms":5500}}"#, state.strip_suffix('}').unwrap());
     let Some(machine) = Machine::new("[vram=1G] echo a\n", &slow) else { return };
-    let running = machine.start(&[]);
+    let running = machine.start();
     let waiting = "gpusched: the GPUs have not answered yet; still waiting\n";
     wait_until("it says what it waits for", LONG, || machine.place.read("err") == waiting);
     machine.set(&state);

@@ -9,8 +9,9 @@ use crate::place::{LONG, Place};
 
 /// Many lines, each of them long: more than a pipe holds.
 fn talkative(last: &str) -> Place {
-    let jobs: String = (1..=300).map(|no| format!("[vram=1] true {no} {}\n", "x".repeat(250))).collect();
-    Place::new(&format!("{jobs}{last}\n"))
+    let long = "x".repeat(250);
+    let jobs: Vec<String> = (1..=300).map(|no| format!("[vram=1] true {no} {long}\n")).collect();
+    Place::new(&format!("{}{last}\n", jobs.concat()))
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Starting a keeper.
 
-use std::ffi::{CString, NulError};
+use std::env;
+use std::ffi::{CStr, CString, NulError, OsStr};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use model::Pid;
@@ -21,6 +22,24 @@ use crate::spawn::{Program, start};
 
 /// Where a keeper's last words go, in the log directory.
 const LAST_WORDS: &str = "keeper.err";
+
+/// The program that this process runs, wherever it lies now.
+const OWN: &CStr = c"/proc/self/exe";
+
+/// The path of the program that this process runs, also where it was replaced or
+/// removed in the meantime: what lies there now may be another version.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn own_program() -> io::Result<PathBuf> {
+    let path = env::current_exe()?;
+    let gone = path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(OsStr::from_bytes);
+    Ok(gone.filter(|_| !path.exists()).map(PathBuf::from).unwrap_or(path))
+}
+
+fn is_own(program: &Path) -> bool {
+    own_program().is_ok_and(|own| own == program)
+}
 
 /// A keeper that has been started and does not listen yet.
 #[derive(Debug)]
@@ -45,13 +64,21 @@ impl Birth {
         let (output, its_output) = io::pipe().map_err(failed)?;
         let texts = Texts::new(config).map_err(|error| failed(error.into()))?;
         let environment: Vec<_> = texts.environment.iter().map(CString::as_c_str).collect();
-        let pid = start(&Program {
-            path: &texts.program,
-            arguments: &[&texts.program, c"__keep", &texts.dir],
-            environment: &environment,
-            stdio: [nothing.as_fd(), its_output.as_fd(), words.as_fd()],
-            close: &inherited(),
-        })
+        let close = inherited();
+        let start_as = |path: &CStr| {
+            start(&Program {
+                path,
+                arguments: &[&texts.program, c"__keep", &texts.dir],
+                environment: &environment,
+                stdio: [nothing.as_fd(), its_output.as_fd(), words.as_fd()],
+                close: &close,
+            })
+        };
+        let pid = match start_as(&texts.program) {
+            // It is being replaced, or was removed; what we are made of is still there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_own(&config.program) => start_as(OWN),
+            started => started,
+        }
         .map_err(failed)?;
         Ok(Self { pid, output, words, words_from })
     }

@@ -32,7 +32,7 @@ struct Adopted {
 
 /// Of more adopted jobs than this the rest is looked at by and by: descriptors
 /// are scarce, and one has to be left for a scheduler that knocks.
-const MOST_HELD: usize = 6400;
+const MOST_HELD: usize = 64;
 
 /// All jobs that run here, and who they left behind.
 #[derive(Debug)]

@@ -35,6 +35,7 @@ impl Queue {
             turn.perform(Effect::Void(live.attempt));
         }
         self.on_sightings(sightings, turn);
+        self.signal_again(turn);
     }
 
     pub(super) fn on_sightings(&mut self, sightings: Vec<AttemptSighting>, turn: &mut Turn) {

@@ -8,9 +8,13 @@ use crate::queue::{Effect, Report, Stopping, Urgency};
 
 impl Queue {
     pub(super) fn on_interrupt(&mut self, urgency: Urgency, turn: &mut Turn) {
-        if self.interrupted.is_some_and(|before| before >= urgency) {
-            return;
-        }
+        let urgency = match self.interrupted {
+            // Whoever lives on now can't be reached or can't be killed, and need
+            // not be waited for.
+            Some(Urgency::Kill) if urgency == Urgency::Kill => Urgency::Leave,
+            Some(before) if before >= urgency => return,
+            Some(_) | None => urgency,
+        };
         self.interrupted = Some(urgency);
         turn.report(Report::Interrupted { urgency, running: self.live.len() });
         let running: Vec<JobNo> = self.live.keys().copied().collect();
@@ -52,6 +56,17 @@ impl Queue {
         // It may take a while in the driver; it does no harm to say it again.
         stop.kill_at = turn.now + self.config.grace;
         turn.perform(Effect::Signal { attempt: live.attempt, signal: StopSignal::Kill });
+    }
+
+    /// Signals once more what is being stopped: a host that was asked anew may
+    /// be another one, and what was on its way to the first is lost.
+    pub(super) fn signal_again(&self, turn: &mut Turn) {
+        for live in self.live.values() {
+            if let Some(stop) = live.stop {
+                let signal = if stop.killed { StopSignal::Kill } else { StopSignal::Term };
+                turn.perform(Effect::Signal { attempt: live.attempt, signal });
+            }
+        }
     }
 
     /// What is due because time has passed.
