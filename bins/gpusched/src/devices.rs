@@ -18,6 +18,7 @@ use crate::cli::GpuSource;
 use crate::failure::{Failure, Kind};
 use crate::plan::Gpus;
 use crate::report_text::join;
+use crate::visible::{VARIABLE, visible};
 
 /// GPUs that have answered.
 pub struct Devices {
@@ -25,6 +26,10 @@ pub struct Devices {
     pub backend: Box<dyn GpuBackend>,
     /// What is asked about them, in words.
     pub source: String,
+    /// Those to use, where not all are ours.
+    pub ours: Option<BTreeSet<GpuIndex>>,
+    /// What to say about that.
+    pub note: Option<String>,
 }
 
 /// A driver that has to wake up takes seconds, one in trouble minutes.
@@ -33,16 +38,24 @@ const PATIENCE: Duration = Duration::from_secs(75);
 /// Who waits for longer than this wants to know for what.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Finds the GPUs and asks them once.
+/// Finds the GPUs and asks them once. Those to use are the `wanted` ones, else
+/// those the environment leaves us by its `CUDA_VISIBLE_DEVICES`, else all.
 ///
 /// # Errors
 /// When there are none, they can't be read, or some of `wanted` are not among
 /// them.
-pub fn find(gpus: Gpus, sim_dir: &Path, wanted: Option<&BTreeSet<GpuIndex>>) -> Result<Devices, Failure> {
+pub fn find(
+    gpus: Gpus,
+    sim_dir: &Path,
+    wanted: Option<&BTreeSet<GpuIndex>>,
+    environment: Option<&str>,
+) -> Result<Devices, Failure> {
     let (send, receive) = mpsc::channel();
     let sim_dir = sim_dir.to_owned();
     // The call may hang in the driver, and nothing can end it then.
-    thread::spawn(move || send.send(open(gpus, &sim_dir)));
+    thread::spawn(move || {
+        let _ = send.send(open(gpus, &sim_dir));
+    });
     let answer = receive.recv_timeout(SOON).or_else(|error| match error {
         RecvTimeoutError::Timeout => {
             // There is nobody left to tell that this could not be told.
@@ -51,14 +64,34 @@ pub fn find(gpus: Gpus, sim_dir: &Path, wanted: Option<&BTreeSet<GpuIndex>>) -> 
         }
         RecvTimeoutError::Disconnected => Err(error),
     });
-    let (devices, snapshot) = answer.unwrap_or_else(|error| {
+    let (mut devices, snapshot) = answer.unwrap_or_else(|error| {
         Err(no_gpus(match error {
             RecvTimeoutError::Timeout => format!("the driver has not answered for {} s", PATIENCE.as_secs()),
             RecvTimeoutError::Disconnected => "the thread that reads them has died".to_owned(),
         }))
     })?;
     check(&snapshot, wanted)?;
+    devices.ours = wanted.cloned();
+    if let (None, Gpus::Real(_), Some(value)) = (wanted, gpus, environment) {
+        devices.note = Some(devices.keep_to(value, &snapshot)?);
+    }
     Ok(devices)
+}
+
+impl Devices {
+    /// Uses no other GPUs than a value of `CUDA_VISIBLE_DEVICES` leaves us.
+    fn keep_to(&mut self, value: &str, snapshot: &GpuSnapshot) -> Result<String, Failure> {
+        let ours = visible(value, snapshot);
+        if ours.is_empty() {
+            let what = format!("{VARIABLE} is '{value}', which leaves none of the GPUs to us");
+            return Err(Failure::new(Kind::NoGpus, what)
+                .hint(format!("unset {VARIABLE}, or name the GPUs to use: --gpus 0,1")));
+        }
+        let list: Vec<GpuIndex> = ours.iter().copied().collect();
+        self.ours = Some(ours);
+        let list = join(&list, ",");
+        Ok(format!("{VARIABLE} is '{value}': using gpu [{list}] and no others (--gpus has the last word)"))
+    }
 }
 
 fn open(gpus: Gpus, sim_dir: &Path) -> Result<(Devices, GpuSnapshot), Failure> {
@@ -78,7 +111,7 @@ fn open(gpus: Gpus, sim_dir: &Path) -> Result<(Devices, GpuSnapshot), Failure> {
         }
     };
     let snapshot = backend.snapshot().map_err(|error| no_gpus(format!("{error} (asked: {source})")))?;
-    Ok((Devices { backend, source }, snapshot))
+    Ok((Devices { backend, source, ours: None, note: None }, snapshot))
 }
 
 fn check(snapshot: &GpuSnapshot, wanted: Option<&BTreeSet<GpuIndex>>) -> Result<(), Failure> {
@@ -109,8 +142,9 @@ mod tests {
     fn wanted_gpus_must_be_there() {
         let dir = Path::new("/nowhere");
         let wanted = |gpus: &[u16]| gpus.iter().copied().map(GpuIndex).collect::<BTreeSet<_>>();
-        let find =
-            |list: &[u16]| find(Gpus::Simulated(2), dir, Some(&wanted(list))).map(|devices| devices.source);
+        let find = |list: &[u16]| {
+            find(Gpus::Simulated(2), dir, Some(&wanted(list)), None).map(|devices| devices.source)
+        };
         assert_eq!(find(&[0, 1]), Ok("simulated GPUs".to_owned()));
         let failure = find(&[1, 2, 7]).unwrap_err();
         assert_eq!(

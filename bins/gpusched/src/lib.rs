@@ -19,6 +19,7 @@ pub mod schedule;
 pub mod simjob;
 pub mod state;
 pub mod syntax;
+pub mod visible;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -13,7 +13,7 @@ use driver::host::{HostError, KeeperConfig, KeeperHost, own_program};
 use driver::jobsfile::Watch;
 use driver::shell::{Parts, Shell};
 use driver::signals::{self, Signals};
-use engine::queue::{Outcome, Phase, Queue};
+use engine::queue::{Config, Outcome, Phase, Queue};
 use jobspec::JobsFile;
 
 use crate::devices;
@@ -25,6 +25,7 @@ use crate::reporter::TextReporter;
 use crate::simjob::SIM_DIR;
 use crate::state::{LogDir, Memory};
 use crate::syntax;
+use crate::visible::VARIABLE;
 
 /// Works through the jobs file; the result is what to exit with. Nothing is
 /// written before the plan has turned out to make sense.
@@ -37,7 +38,8 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     signals::outlive_file_limits().map_err(no_signals)?;
     let dir = LogDir::take(&plan.log_dir)?;
     let sim_dir = sim_dir(dir.path());
-    let devices = devices::find(plan.gpus, &sim_dir, plan.config.allowed.as_ref())?;
+    let inherited = env::var(VARIABLE).ok();
+    let devices = devices::find(plan.gpus, &sim_dir, plan.config.allowed.as_ref(), inherited.as_deref())?;
     if plan.fresh {
         dir.start_over()?;
     }
@@ -47,12 +49,13 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let (mut outflow, outlet) = outlet::standard_output()
         .map_err(|error| Failure::io(format!("cannot use standard output: {error}")))?;
     let mut reporter = TextReporter::on_stdout(outlet, words(plan, &board));
-    if let Some(note) = note {
-        reporter.note(&note);
+    for note in note.iter().chain(&devices.note) {
+        reporter.note(note);
     }
 
     let clock = Steady::start();
-    let mut queue = Queue::new(plan.config.clone(), records, clock.now());
+    let config = Config { allowed: devices.ours, ..plan.config.clone() };
+    let mut queue = Queue::new(config, records, clock.now());
     let mut host = open_host(dir.path(), environment)?;
     journal.sync().map_err(|error| Failure::caused(Kind::Io, &error))?;
     let is_over = |job: &engine::queue::Job| matches!(job.phase, Phase::Done { .. });

@@ -1,6 +1,7 @@
 //! The program itself, with real processes on simulated GPUs.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod allocation;
 mod campaign;
 mod crash;
 mod ending;

@@ -41,7 +41,9 @@ impl Queue {
             Err(Unavailable(why)) => {
                 self.sampling.failures += 1;
                 let attempt = self.sampling.failures;
-                if self.sampling.unknown.as_ref() != Some(&why) || attempt.is_power_of_two() {
+                // Less and less often: the reason may be another each time, and
+                // the board has the latest.
+                if attempt.is_power_of_two() {
                     turn.report(Report::GpusUnknown { why: why.clone(), attempt });
                 }
                 self.board.stale = true;
