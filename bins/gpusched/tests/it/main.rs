@@ -6,6 +6,7 @@ mod campaign;
 mod crash;
 mod ending;
 mod faults;
+mod flags;
 mod full_disk;
 mod hostile;
 mod limits;
