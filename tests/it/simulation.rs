@@ -117,7 +117,7 @@ fn the_same_seed_tells_the_same_bytes_in_two_processes() {
 }
 
 #[test]
-fn seeds_differ() {
+fn different_seeds_tell_different_stories() {
     let stories: BTreeMap<u64, u64> = (0..20).map(|seed| (run(seed, false).digest, seed)).collect();
     assert_eq!(stories.len(), 20);
 }

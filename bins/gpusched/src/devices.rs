@@ -1,5 +1,5 @@
 //! The GPUs of the plan: found, asked once, and checked against what was asked
-//! for, before anything is written.
+//! for, before anything is queued.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};

@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use driver::medium::words;
 
 /// The kinds of failure of the program itself, as opposed to those of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,11 @@ impl Failure {
         Self::new(Kind::Io, message)
     }
 
+    /// The system refused something; `doing` is the verb with its object.
+    pub fn cannot(doing: impl fmt::Display, error: &io::Error) -> Self {
+        Self::io(format!("cannot {doing}: {}", words(error)))
+    }
+
     /// Adds an advice.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
@@ -83,7 +90,7 @@ impl Failure {
     /// Tells it on standard error and gives the exit code for it.
     pub fn tell(&self) -> ExitCode {
         // There is nobody left to tell that this could not be told.
-        let _ = writeln!(std::io::stderr(), "{self}");
+        let _ = writeln!(io::stderr(), "{self}");
         ExitCode::from(self.kind.code())
     }
 }

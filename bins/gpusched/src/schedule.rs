@@ -27,14 +27,15 @@ use crate::state::{LogDir, Memory};
 use crate::syntax;
 use crate::visible::VARIABLE;
 
-/// Works through the jobs file; the result is what to exit with. Nothing is
-/// written before the plan has turned out to make sense.
+/// Works through the jobs file; the result is what to exit with. Nothing but
+/// the lock of the log directory is written before the GPUs have answered and the
+/// plan has turned out to make sense.
 ///
 /// # Errors
 /// When the work can't begin, or can't go on.
 pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let (watch, jobs) = read_jobs(plan)?;
-    let no_signals = |error| Failure::io(format!("cannot catch signals: {error}"));
+    let no_signals = |error| Failure::cannot("catch signals", &error);
     signals::outlive_file_limits().map_err(no_signals)?;
     let dir = LogDir::take(&plan.log_dir)?;
     let sim_dir = sim_dir(dir.path());
@@ -46,8 +47,8 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let Memory { mut journal, records, note } = dir.open_journal()?;
     let environment = job_environment(plan.gpus, dir.path(), &sim_dir)?;
     let board = plan.log_dir.join("status.txt");
-    let (mut outflow, outlet) = outlet::standard_output()
-        .map_err(|error| Failure::io(format!("cannot use standard output: {error}")))?;
+    let (mut outflow, outlet) =
+        outlet::standard_output().map_err(|error| Failure::cannot("use standard output", &error))?;
     let mut reporter = TextReporter::on_stdout(outlet, words(plan, &board));
     for note in note.iter().chain(&devices.note) {
         reporter.note(note);
@@ -113,7 +114,7 @@ fn words(plan: &Plan, board: &Path) -> Words {
 
 fn open_host(dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<KeeperHost, Failure> {
     let own = |what: &str, result: std::io::Result<PathBuf>| {
-        result.map_err(|error| Failure::io(format!("cannot tell {what}: {error}")))
+        result.map_err(|error| Failure::cannot(format_args!("tell {what}"), &error))
     };
     let config = KeeperConfig {
         dir: dir.to_owned(),
@@ -147,7 +148,7 @@ fn job_environment(gpus: Gpus, log_dir: &Path, sim_dir: &Path) -> Result<Vec<(Os
         let programs = log_dir.join("sim").join("bin");
         for dir in [sim_dir, &programs] {
             fs::create_dir_all(dir)
-                .map_err(|error| Failure::io(format!("cannot create {}: {error}", dir.display())))?;
+                .map_err(|error| Failure::cannot(format_args!("create {}", dir.display()), &error))?;
         }
         link_to_self(&programs.join("gpusched"))?;
         let mut path = programs.into_os_string();
@@ -166,7 +167,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Makes `gpusched simjob` work in jobs, wherever this program lies, and though
 /// another of its name may be installed.
 fn link_to_self(link: &Path) -> Result<(), Failure> {
-    let cannot = |error| Failure::io(format!("cannot link {}: {error}", link.display()));
+    let cannot = |error| Failure::cannot(format_args!("link {}", link.display()), &error);
     let program = own_program().map_err(cannot)?;
     if fs::read_link(link).is_ok_and(|target| target == program) {
         return Ok(());

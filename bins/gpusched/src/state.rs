@@ -44,7 +44,7 @@ impl LogDir {
     /// # Errors
     /// When it can't be made or used, or somebody else works in it.
     pub fn take(path: &Path) -> Result<Self, Failure> {
-        let cannot = |doing: &str, error| Failure::io(format!("cannot {doing} {}: {error}", path.display()));
+        let cannot = |doing: &str, error| Failure::cannot(format_args!("{doing} {}", path.display()), &error);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -89,12 +89,12 @@ impl LogDir {
 
     fn move_logs(&self) -> Result<(), Failure> {
         let previous = self.path.join("previous");
-        let cannot = |path: &Path, error| Failure::io(format!("cannot read {}: {error}", path.display()));
-        for entry in fs::read_dir(&self.path).map_err(|error| cannot(&self.path, error))? {
-            let name = entry.map_err(|error| cannot(&self.path, error))?.file_name();
+        let cannot = |error| Failure::cannot(format_args!("read {}", self.path.display()), &error);
+        for entry in fs::read_dir(&self.path).map_err(cannot)? {
+            let name = entry.map_err(cannot)?.file_name();
             let Some(name) = name.to_str().filter(|name| is_job_log(name)) else { continue };
             fs::create_dir_all(&previous)
-                .map_err(|error| Failure::io(format!("cannot create {}: {error}", previous.display())))?;
+                .map_err(|error| Failure::cannot(format_args!("create {}", previous.display()), &error))?;
             rename(&self.path.join(name), &unused(&previous, name))?;
         }
         Ok(())
@@ -198,8 +198,8 @@ fn run_again(jobs: &[JobNo]) -> String {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::rename(from, to)
-        .map_err(|error| Failure::io(format!("cannot move {} to {}: {error}", from.display(), to.display())))
+    let doing = || format!("move {} to {}", from.display(), to.display());
+    fs::rename(from, to).map_err(|error| Failure::cannot(doing(), &error))
 }
 
 /// Whether a file is what a job printed: `job007_gpu0-1.log`.

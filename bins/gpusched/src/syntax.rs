@@ -1,6 +1,7 @@
 //! Shows what is wrong with a jobs file, and where.
 
 use driver::jobsfile::JobsFileError;
+use driver::medium::words;
 use jobspec::SyntaxError;
 
 use crate::failure::Failure;
@@ -14,9 +15,11 @@ const AROUND: usize = 60;
 /// The failure to start with a jobs file.
 pub fn failure(error: &JobsFileError) -> Failure {
     match error {
-        JobsFileError::File(error) => {
-            Failure::usage(format!("cannot read jobs file: {}: {}", error.path.display(), error.source))
-        }
+        JobsFileError::File(error) => Failure::usage(format!(
+            "cannot read jobs file: {}: {}",
+            error.path.display(),
+            words(&error.source)
+        )),
         JobsFileError::NotRegular { path, what } => Failure::usage(format!(
             "cannot read jobs file: {}: it is {what}, not a regular file",
             path.display()

@@ -10,7 +10,7 @@ use model::{GpuIndex, GpuSnapshot, Mib, Pid, Ratio};
 /// The memory of a stranger that breathes in and out would otherwise be given
 /// away each time it breathes out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ExternalPeaks {
+pub(crate) struct ExternalPeaks {
     peaks: BTreeMap<(GpuIndex, Pid), Mib>,
 }
 
@@ -19,7 +19,7 @@ impl ExternalPeaks {
     ///
     /// A process counts as a stranger's when it has no owner. One whose use is
     /// unknown for the moment keeps the peak it had.
-    pub fn observe(&mut self, snapshot: &GpuSnapshot) {
+    pub(crate) fn observe(&mut self, snapshot: &GpuSnapshot) {
         let mut peaks = BTreeMap::new();
         for app in snapshot.apps.iter().filter(|app| app.owner.is_none()) {
             let key = (app.gpu, app.pid);
@@ -32,7 +32,7 @@ impl ExternalPeaks {
 
     /// The memory to keep for strangers on `gpu`, in MiB: the sum of their peaks
     /// and the spike buffer.
-    pub fn held(&self, gpu: GpuIndex, spike: Ratio) -> Mib {
+    pub(crate) fn held(&self, gpu: GpuIndex, spike: Ratio) -> Mib {
         let on_gpu = (gpu, Pid(u32::MIN))..=(gpu, Pid(u32::MAX));
         spike.inflate(self.peaks.range(on_gpu).map(|(_, peak)| *peak).sum())
     }

@@ -8,7 +8,6 @@ mod reservation;
 mod shortfall;
 
 pub use budget::Occupant;
-pub use external::ExternalPeaks;
 pub use placement::{Device, Node, Placement, Request, Rules, headroom, place};
 pub use reservation::{keep_free, reserve};
 pub use shortfall::{Infeasible, Obstacle, Shortfall};

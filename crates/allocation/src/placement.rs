@@ -5,7 +5,8 @@ use std::num::NonZeroU16;
 
 use model::{Gpu, GpuIndex, GpuSnapshot, GpuUuid, Health, Mib, Ratio};
 
-use crate::{ExternalPeaks, Infeasible, Obstacle, Occupant, Shortfall};
+use crate::external::ExternalPeaks;
+use crate::{Infeasible, Obstacle, Occupant, Shortfall};
 
 /// The rules of placement, the same for all jobs.
 #[derive(Debug, Clone, PartialEq)]

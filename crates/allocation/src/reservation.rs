@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use model::GpuIndex;
+use model::{GpuIndex, Mib};
 
 use crate::placement::{Slot, slots};
 use crate::{Node, Occupant, Request, Rules};
@@ -45,7 +45,7 @@ pub fn keep_free(request: &Request, gpus: Vec<GpuIndex>, rules: &Rules) -> Occup
 
 /// Whether the job could run there if none of ours did.
 fn would_do(slot: &Slot<'_>, request: &Request, rules: &Rules) -> bool {
-    let empty = Slot { device: slot.device, reserved: model::Mib::ZERO, held: false, closed: false };
+    let empty = Slot { device: slot.device, reserved: Mib::ZERO, held: false, closed: false };
     empty.offer(request, rules).is_ok()
 }
 
@@ -54,7 +54,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::num::NonZeroU16;
 
-    use model::{Gpu, GpuSnapshot, GpuUuid, Health, Mib, Ratio};
+    use model::{Gpu, GpuSnapshot, GpuUuid, Health, Ratio};
 
     use super::*;
     use crate::{Placement, place};

@@ -17,9 +17,10 @@ pub(crate) struct Checker {
     told_done: BTreeSet<JobKey>,
     /// How the last body of each job ended, where it has.
     last_end: BTreeMap<JobKey, LastEnd>,
-    /// Jobs a user cancelled or stopped by a signal.
+    /// Attempts the scheduler has signalled.
     stopped: BTreeSet<AttemptId>,
-    bodies: BTreeMap<JobKey, u32>,
+    /// How many processes were started in all.
+    bodies: u32,
     margin: Mib,
 }
 
@@ -85,7 +86,7 @@ impl Checker {
         for gpu in gpus {
             self.check_room(attempt, *gpu, declared, node)?;
         }
-        *self.bodies.entry(key).or_default() += 1;
+        self.bodies += 1;
         Ok(declared)
     }
 
@@ -133,6 +134,6 @@ impl Checker {
 
     /// How many bodies ran.
     pub(crate) fn bodies(&self) -> u32 {
-        self.bodies.values().sum()
+        self.bodies
     }
 }

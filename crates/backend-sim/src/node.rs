@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine::keeper::{Fate, KeeperRecord, Ledger};
 use model::{
     AttemptId, AttemptSighting, ComputeApp, Exit, Gpu, GpuIndex, GpuSnapshot, GpuUuid, Health, Launch,
-    LaunchError, Mib, Percent, Pid, Presence, Timestamp,
+    LaunchError, Mib, Percent, Pid, Presence, SignedDuration, Timestamp,
 };
 
 use crate::faults::Faults;
@@ -19,7 +19,7 @@ const OOM_TEXT: &str = "RuntimeError: CUDA out of memory. Tried to allocate 2.00
 pub(crate) struct SimNode {
     pub(crate) gpus: Vec<Mib>,
     pub(crate) processes: BTreeMap<AttemptId, Process>,
-    /// Memory held by what ended jobs left behind: until when, of which attempt.
+    /// What ended jobs left behind.
     survivors: Vec<Survivor>,
     strangers: Vec<Stranger>,
     ledger: Ledger,
@@ -228,7 +228,7 @@ impl SimNode {
             Fate::Voided | Fate::Failed(_) => Presence::Voided,
             Fate::Ended { exit, elapsed_ms, survivors } => Presence::Ended {
                 exit: *exit,
-                elapsed: model::SignedDuration::from_millis(*elapsed_ms),
+                elapsed: SignedDuration::from_millis(*elapsed_ms),
                 tail: if *exit == Exit::Code(1) { OOM_TEXT.into() } else { Box::default() },
                 survivors: *survivors,
             },
@@ -341,6 +341,6 @@ fn app(gpu: GpuIndex, pid: Pid, used: Mib, owner: Option<AttemptId>) -> ComputeA
     ComputeApp { gpu, pid, used: Some(used), owner }
 }
 
-pub(crate) fn millis(count: u32) -> model::SignedDuration {
-    model::SignedDuration::from_millis(i64::from(count))
+pub(crate) fn millis(count: u32) -> SignedDuration {
+    SignedDuration::from_millis(i64::from(count))
 }

@@ -116,18 +116,6 @@ impl Outside {
         self.plan(at, Happening::UserEdits);
     }
 
-    pub(crate) fn plan_strangers(&mut self, at: Timestamp) {
-        self.plan(at, Happening::StrangersStir);
-    }
-
-    pub(crate) fn plan_calm(&mut self, at: Timestamp) {
-        self.plan(at, Happening::Calm);
-    }
-
-    pub(crate) fn plan_interrupt(&mut self, at: Timestamp) {
-        self.plan(at, Happening::Interrupt);
-    }
-
     /// Nothing that was on its way to the keeper arrives any more.
     pub(crate) fn drop_messages(&mut self) {
         self.happenings.retain(|_, happening| !matches!(happening, Happening::ToKeeper(_)));

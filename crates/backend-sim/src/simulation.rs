@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use engine::drive;
 use engine::queue::{Config, Durable, Patience, Phase, Queue, Record};
 use journal::Journal;
-use model::{JobKey, Mib, Ratio, SignedDuration};
+use model::{JobKey, Mib, Ratio, SignedDuration, Timestamp};
 
 use crate::faults::Faults;
 use crate::node::{SimNode, millis};
-use crate::outside::Outside;
+use crate::outside::{Happening, Outside};
 use crate::rng::Rng;
 use crate::user::User;
 use crate::world::SimWorld;
@@ -75,7 +75,7 @@ pub fn run_queue(seed: u64, aloud: bool) -> Result<Report, Box<Failure>> {
 struct Life {
     outside: Outside,
     config: Config,
-    began: model::Timestamp,
+    began: Timestamp,
 }
 
 impl Life {
@@ -95,13 +95,13 @@ impl Life {
         for _ in 0..shape.between(0, 12) {
             outside.plan_edit(began + millis(shape.between(0, 3_600_000)));
         }
-        outside.plan_strangers(began + millis(shape.between(0, 60_000)));
+        outside.plan(began + millis(shape.between(0, 60_000)), Happening::StrangersStir);
         for _ in 0..shape.between(0, 4) {
             if shape.chance(outside.faults.interrupted * 50.0) {
-                outside.plan_interrupt(began + millis(shape.between(0, 3_600_000)));
+                outside.plan(began + millis(shape.between(0, 3_600_000)), Happening::Interrupt);
             }
         }
-        outside.plan_calm(began + SignedDuration::from_mins(70));
+        outside.plan(began + SignedDuration::from_mins(70), Happening::Calm);
         Self { outside, config, began }
     }
 
@@ -188,13 +188,13 @@ impl Life {
         let (_, scan) = Journal::open::<Record>(self.outside.disk.clone(), "gpusched")
             .map_err(|error| format!("{error:?}"))?;
         let durable = Durable::fold(scan.records.iter().map(|stamped| &stamped.record));
-        let waiting: Vec<JobKey> = durable
+        let running: Vec<JobKey> = durable
             .jobs()
             .filter(|(_, job)| matches!(job.phase, Phase::Running(_)))
             .map(|(key, _)| key)
             .collect();
-        if !waiting.is_empty() {
-            return Err(format!("journalled as running after the end: {waiting:?}"));
+        if !running.is_empty() {
+            return Err(format!("journalled as running after the end: {running:?}"));
         }
         self.every_line_is_terminal(&durable)
     }

@@ -26,7 +26,7 @@ impl Trace {
             // FNV-1a.
             self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        #[expect(clippy::print_stderr, reason = "asked for by SIM_TRACE")]
+        #[expect(clippy::print_stderr, reason = "asked for by SIM_SEED")]
         if self.aloud {
             eprintln!("{line}");
         }

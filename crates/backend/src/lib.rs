@@ -1,5 +1,5 @@
-//! The ports: what a GPU monitor and a job host must answer. Traits only, so
-//! that a new backend depends on nothing else of ours.
+//! The ports: what a GPU monitor, a job host and a runner of programs must
+//! answer. A new backend depends on nothing else of ours but `model`.
 //!
 //! **Invariant:** no default bodies, no state, no I/O: a backend that cannot
 //! do a thing does not compile until it says so.

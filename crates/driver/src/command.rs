@@ -11,6 +11,8 @@ use backend::{CommandError, CommandOutput, Runner};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
+use crate::medium::words;
+
 /// How much of each stream is kept; the rest is read and dropped, so that the
 /// program is not held up.
 const MOST_BYTES: usize = 16 << 20;
@@ -47,10 +49,8 @@ impl Runner for Commands {
             why: "no program was named".to_owned(),
         })?;
         self.refuse_to_pile_up(program)?;
-        let failed = |error: io::Error| CommandError::Failed {
-            program: (*program).to_owned(),
-            why: error.to_string(),
-        };
+        let failed =
+            |error: io::Error| CommandError::Failed { program: (*program).to_owned(), why: words(&error) };
         let deadline = Instant::now() + timeout;
         let mut child = spawn(program, arguments).map_err(|error| {
             let missing = error.kind() == io::ErrorKind::NotFound;
@@ -282,7 +282,7 @@ mod tests {
     fn programs_that_cannot_be_run() {
         let run = |argv: &[&str]| Commands::default().run(argv, AMPLE).map_err(|error| error.to_string());
         assert_eq!(run(&["no-such-program"]), Err("no-such-program is not on PATH".to_owned()));
-        assert_eq!(run(&["/"]), Err("cannot run /: Permission denied (os error 13)".to_owned()));
+        assert_eq!(run(&["/"]), Err("cannot run /: Permission denied".to_owned()));
         assert!(run(&[]).is_err());
     }
 

@@ -16,12 +16,12 @@ use model::{GpuSnapshot, Unavailable};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a sample came to.
-pub type Sample = Result<GpuSnapshot, Unavailable>;
+pub(crate) type Sample = Result<GpuSnapshot, Unavailable>;
 
 /// The thread that reads the GPUs, seen from the thread that wants to know.
 /// Each request is answered once: by one of these methods.
 #[derive(Debug)]
-pub struct GpuReader {
+pub(crate) struct GpuReader {
     /// What is asked, in words: `nvidia-smi`.
     name: String,
     requests: Sender<()>,
@@ -45,7 +45,7 @@ impl GpuReader {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(
+    pub(crate) fn start(
         mut gpus: Box<dyn GpuBackend>,
         name: String,
         mut deliver: impl FnMut(Sample) + Send + 'static,
@@ -62,7 +62,7 @@ impl GpuReader {
 
     /// Asks for a sample; the answer where it is known at once. A request while
     /// another is open is the same request.
-    pub fn request(&mut self, now: Instant) -> Option<Sample> {
+    pub(crate) fn request(&mut self, now: Instant) -> Option<Sample> {
         match self.state {
             State::Idle => {
                 self.state = State::Reading { since: now };
@@ -77,14 +77,14 @@ impl GpuReader {
 
     /// Takes in what the thread delivered; the answer to the request, unless
     /// that was answered in its place.
-    pub fn delivered(&mut self, sample: Sample) -> Option<Sample> {
+    pub(crate) fn delivered(&mut self, sample: Sample) -> Option<Sample> {
         let awaited = matches!(self.state, State::Reading { .. });
         self.state = State::Idle;
         awaited.then_some(sample)
     }
 
     /// When patience ends.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Reading { since } => Some(since + PATIENCE),
             State::Idle | State::Stuck => None,
@@ -92,7 +92,7 @@ impl GpuReader {
     }
 
     /// The answer to an open request whose deadline has passed.
-    pub fn overdue(&mut self, now: Instant) -> Option<Sample> {
+    pub(crate) fn overdue(&mut self, now: Instant) -> Option<Sample> {
         match self.state {
             State::Reading { since } if now >= since + PATIENCE => {
                 self.state = State::Stuck;

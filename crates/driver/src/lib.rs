@@ -9,14 +9,14 @@
 //!
 //! - [`shell`]: the world of the queue; [`publish`]: who finds its words.
 //! - [`keeper`]: the process that starts jobs, waits for them and outlives the
-//!   scheduler; [`host`]: the scheduler's side of it; [`wire`]: their language.
+//!   scheduler; [`host`]: the scheduler's side of it; `wire`: their language.
 //! - [`proc`]: what `/proc` tells about processes.
 //! - [`jobsfile`]: the jobs file, watched; [`signals`]: signals as descriptors.
-//! - [`gpus`]: reading GPUs without waiting for them; [`command`]: running a
+//! - `gpus`: reading GPUs without waiting for them; [`command`]: running a
 //!   program for its output.
-//! - [`medium`]: files that must survive; [`syncer`]: putting them on the disk;
+//! - [`medium`]: files that must survive; `syncer`: putting them on the disk;
 //!   [`lock`]: one scheduler per directory.
-//! - [`clock`]: a wall clock that cannot go back; [`waker`]: how threads reach
+//! - [`clock`]: a wall clock that cannot go back; `waker`: how threads reach
 //!   the one that waits; [`point`]: where tests have a process die.
 //!
 //! **Invariant:** nothing here decides: what happens next is the engine's
@@ -24,7 +24,7 @@
 
 pub mod clock;
 pub mod command;
-pub mod gpus;
+mod gpus;
 pub mod host;
 pub mod jobsfile;
 pub mod keeper;
@@ -36,9 +36,9 @@ pub mod publish;
 pub mod shell;
 pub mod signals;
 mod spawn;
-pub mod syncer;
-pub mod waker;
-pub mod wire;
+mod syncer;
+mod waker;
+mod wire;
 
 pub use command::Commands;
 pub use host::{KeeperConfig, KeeperHost};

@@ -40,7 +40,7 @@ impl PathError {
 }
 
 /// The system's words without the number that Rust appends.
-pub(crate) fn words(error: &io::Error) -> String {
+pub fn words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error ") {
         Some(end) => text[..end].to_owned(),

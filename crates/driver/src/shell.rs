@@ -196,7 +196,7 @@ impl Shell {
         match poll(&mut fds, timeout.as_ref()) {
             // A signal that we catch is in its pipe by now.
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(WorldLost(format!("cannot wait for events: {error}"))),
+            Err(error) => return Err(WorldLost(format!("cannot wait for events: {}", words(&error.into())))),
         }
         let stirred = watched.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
         Ok(stirred.map(|((source, _), _)| *source).collect())

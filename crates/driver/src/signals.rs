@@ -35,8 +35,8 @@ pub enum OnExit {
 /// SIGINT, SIGTERM and SIGHUP, caught.
 ///
 /// Where a signal stops the jobs, the first asks to end in good order and every
-/// later one to kill. A signal that was ignored
-/// when the program started (`nohup`, `&` in a script) stays ignored.
+/// later one to kill. A signal that was ignored when the program started (`nohup`,
+/// `&` in a script) stays ignored.
 #[derive(Debug)]
 pub struct Signals {
     interrupts: UnixStream,

@@ -19,7 +19,7 @@ const PACE: Duration = Duration::from_millis(10);
 
 /// A thread that syncs one file. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Syncer {
+pub(crate) struct Syncer {
     requests: Sender<Seq>,
 }
 
@@ -31,7 +31,10 @@ impl Syncer {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(file: File, answer: impl FnMut(Result<Seq, String>) + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(
+        file: File,
+        answer: impl FnMut(Result<Seq, String>) + Send + 'static,
+    ) -> io::Result<Self> {
         Self::with(move || file.sync_data(), answer)
     }
 
@@ -45,7 +48,7 @@ impl Syncer {
     }
 
     /// Asks that all records up to this one, which are written, get onto the disk.
-    pub fn request(&self, seq: Seq) {
+    pub(crate) fn request(&self, seq: Seq) {
         // A thread that has ended has said why.
         let _ = self.requests.send(seq);
     }

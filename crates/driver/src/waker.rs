@@ -12,14 +12,14 @@ use rustix::event::{EventfdFlags, eventfd};
 
 /// Sends messages to the waiting thread and wakes it.
 #[derive(Debug)]
-pub struct Waker<T> {
+pub(crate) struct Waker<T> {
     sender: Sender<T>,
     bell: Arc<OwnedFd>,
 }
 
 /// Where the waiting thread finds its messages.
 #[derive(Debug)]
-pub struct Inbox<T> {
+pub(crate) struct Inbox<T> {
     receiver: Receiver<T>,
     bell: Arc<OwnedFd>,
 }
@@ -28,7 +28,7 @@ pub struct Inbox<T> {
 ///
 /// # Errors
 /// When the system gives no more descriptors.
-pub fn waker<T>() -> io::Result<(Waker<T>, Inbox<T>)> {
+pub(crate) fn waker<T>() -> io::Result<(Waker<T>, Inbox<T>)> {
     let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let (sender, receiver) = mpsc::channel();
     Ok((Waker { sender, bell: Arc::clone(&bell) }, Inbox { receiver, bell }))
@@ -36,7 +36,7 @@ pub fn waker<T>() -> io::Result<(Waker<T>, Inbox<T>)> {
 
 impl<T> Waker<T> {
     /// Sends a message. Nothing happens where nobody waits any more.
-    pub fn send(&self, message: T) {
+    pub(crate) fn send(&self, message: T) {
         if self.sender.send(message).is_ok() {
             // The only failure is a counter at its limit, and then it has rung.
             let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
@@ -52,12 +52,12 @@ impl<T> Clone for Waker<T> {
 
 impl<T> Inbox<T> {
     /// What to poll: readable when there are messages.
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
     }
 
     /// All messages that have come, without waiting.
-    pub fn take(&mut self) -> impl Iterator<Item = T> + '_ {
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = T> + '_ {
         // Silenced before the messages are taken: one that comes in between
         // rings again.
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);

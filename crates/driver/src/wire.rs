@@ -13,12 +13,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version of this language. The two sides part if theirs differ.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// From a scheduler to the keeper. Not to be printed: it holds secrets.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
-pub enum Request {
+pub(crate) enum Request {
     /// The first thing said; answered with the keeper's own.
     Hello {
         /// The version the scheduler speaks.
@@ -60,7 +60,7 @@ pub enum Request {
 /// From the keeper to a scheduler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "tell", rename_all = "snake_case")]
-pub enum News {
+pub(crate) enum News {
     /// The answer to the scheduler's hello.
     Hello {
         /// The version the keeper speaks.
@@ -89,7 +89,7 @@ pub enum News {
 /// What an attempt is, as the keeper knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It runs.
     Running {
         /// Its leading process.
@@ -123,7 +123,7 @@ pub enum Standing {
 /// A string of the system's: mostly UTF-8, but it need not be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Text {
+pub(crate) enum Text {
     /// UTF-8.
     Utf8(String),
     /// Anything else.
@@ -132,7 +132,7 @@ pub enum Text {
 
 impl Text {
     /// The bytes.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Utf8(text) => text.as_bytes(),
             Self::Bytes(bytes) => bytes,
@@ -140,7 +140,7 @@ impl Text {
     }
 
     /// The string as the system takes it.
-    pub fn as_os_str(&self) -> &OsStr {
+    pub(crate) fn as_os_str(&self) -> &OsStr {
         OsStr::from_bytes(self.as_bytes())
     }
 }
@@ -156,7 +156,7 @@ impl From<OsString> for Text {
 
 /// One end of a conversation. Nothing here waits: what can't be written yet is
 /// kept, and what has not come yet is not there.
-pub struct Link {
+pub(crate) struct Link {
     stream: UnixStream,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
@@ -165,7 +165,7 @@ pub struct Link {
 
 /// The conversation can't go on.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub(crate) enum LinkError {
     /// The other side has closed it.
     #[error("the other side has hung up")]
     Closed,
@@ -182,13 +182,13 @@ impl Link {
     ///
     /// # Errors
     /// When it can't be set not to block.
-    pub fn new(stream: UnixStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self { stream, incoming: Vec::new(), outgoing: Vec::new(), closed: false })
     }
 
     /// Adds a message to what goes out with the next [`Link::flush`].
-    pub fn push(&mut self, message: &impl Serialize) {
+    pub(crate) fn push(&mut self, message: &impl Serialize) {
         // Writing to memory can't fail, and our messages have no odd map keys.
         if serde_json::to_writer(&mut self.outgoing, message).is_ok() {
             self.outgoing.push(b'\n');
@@ -199,7 +199,7 @@ impl Link {
     ///
     /// # Errors
     /// When it takes nothing any more.
-    pub fn flush(&mut self) -> Result<(), LinkError> {
+    pub(crate) fn flush(&mut self) -> Result<(), LinkError> {
         let mut written = 0;
         let result = loop {
             match self.outgoing.get(written..) {
@@ -219,7 +219,7 @@ impl Link {
     }
 
     /// Whether something still waits to be written.
-    pub fn is_backed_up(&self) -> bool {
+    pub(crate) fn is_backed_up(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
@@ -228,7 +228,7 @@ impl Link {
     ///
     /// # Errors
     /// When nothing will come any more.
-    pub fn receive<M: DeserializeOwned>(&mut self) -> Result<Vec<M>, LinkError> {
+    pub(crate) fn receive<M: DeserializeOwned>(&mut self) -> Result<Vec<M>, LinkError> {
         if self.closed {
             return Err(LinkError::Closed);
         }

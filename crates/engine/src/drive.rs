@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Action, Durability, Machine, Seq, Woken, World, WorldLost};
+use crate::{Action, Actions, Durability, Machine, Seq, Woken, World, WorldLost};
 
 /// Runs a machine in a world until it has settled.
 ///
@@ -48,11 +48,7 @@ impl<M: Machine> Held<M> {
         self.effects.is_empty() && self.reports.is_empty()
     }
 
-    fn carry_out<W: World<M>>(
-        &mut self,
-        actions: Vec<Action<M::Record, M::Effect, M::Report>>,
-        world: &mut W,
-    ) -> Result<(), WorldLost> {
+    fn carry_out<W: World<M>>(&mut self, actions: Actions<M>, world: &mut W) -> Result<(), WorldLost> {
         let (mut records, mut effects, mut reports) = (Vec::new(), Vec::new(), Vec::new());
         for action in actions {
             match action {
@@ -115,7 +111,6 @@ mod tests {
     use model::Timestamp;
 
     use super::*;
-    use crate::Actions;
 
     /// A machine that does as it is told: each event is the actions of a step.
     struct Puppet {

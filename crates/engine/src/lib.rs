@@ -4,7 +4,7 @@
 //! events from a [`World`] and hands actions back, records first. The engine
 //! cannot tell a real world from a simulated one.
 //!
-//! **Invariant:** nothing here can name a process, a path or a clock.
+//! **Invariant:** nothing here can start a process, open a file or read a clock.
 //! **Invariant:** durable state changes only by applying a record, so recovery
 //! after a crash is the same code as normal running.
 

@@ -36,11 +36,6 @@ impl Ratio {
         Self::ceil(if (exact - whole).abs() < HALF_A_MILLIONTH { whole } else { exact })
     }
 
-    /// `amount` times this fraction, rounded up to whole MiB.
-    pub fn of(self, amount: Mib) -> Mib {
-        Self::ceil(f64::from(amount.get()) * self.0)
-    }
-
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

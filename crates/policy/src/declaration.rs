@@ -4,11 +4,11 @@ use model::{Mib, Ratio};
 
 /// By what a declaration grows after the memory ran out, as a fraction: five
 /// quarters. Whole numbers, so that no rounding differs between machines.
-pub const GROWTH: (u64, u64) = (5, 4);
+const GROWTH: (u64, u64) = (5, 4);
 
 /// What a job asks for the next time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Next {
+pub struct NextVram {
     /// The memory on each of its GPUs, in MiB.
     pub vram: Option<Mib>,
     /// Whether it gets its GPUs to itself.
@@ -22,16 +22,21 @@ pub struct Next {
 /// whichever is more. Where that and the `margin` are more than the largest GPU
 /// has, it asks for what can be had and gets the GPU to itself, which is the most
 /// this machine can do for it.
-pub fn after_oom(declared: Option<Mib>, peak: Option<Mib>, largest_usable: Option<Mib>, margin: Mib) -> Next {
+pub fn after_oom(
+    declared: Option<Mib>,
+    peak: Option<Mib>,
+    largest_usable: Option<Mib>,
+    margin: Mib,
+) -> NextVram {
     let Some(declared) = declared else {
-        return Next { vram: None, alone: true };
+        return NextVram { vram: None, alone: true };
     };
     let grown = grow(peak.map_or(declared, |peak| peak.max(declared)));
     match largest_usable {
         Some(largest) if grown + margin > largest => {
-            Next { vram: Some(largest.saturating_sub(margin)), alone: true }
+            NextVram { vram: Some(largest.saturating_sub(margin)), alone: true }
         }
-        Some(_) | None => Next { vram: Some(grown), alone: false },
+        Some(_) | None => NextVram { vram: Some(grown), alone: false },
     }
 }
 
@@ -44,7 +49,7 @@ fn grow(amount: Mib) -> Mib {
 
 /// How a declaration compares with what was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
+pub enum Assessment {
     /// About right.
     Within,
     /// It declared too little: it used more, by so many per cent.
@@ -56,14 +61,14 @@ pub enum Fit {
 /// Compares a declaration with the peak on one GPU. What differs by no more than
 /// `tolerance` is about right; per cent are of the declaration, halves rounded to
 /// even as the Python tool prints them.
-pub fn fit(declared: Mib, peak: Mib, tolerance: Ratio) -> Fit {
+pub fn assess(declared: Mib, peak: Mib, tolerance: Ratio) -> Assessment {
     let (declared, peak) = (f64::from(declared.get()), f64::from(peak.get()));
     if peak > declared * (1.0 + tolerance.get()) {
-        Fit::Under(percent(peak / declared - 1.0))
+        Assessment::Under(percent(peak / declared - 1.0))
     } else if peak < declared * (1.0 - tolerance.get()) {
-        Fit::Over(-percent(1.0 - peak / declared))
+        Assessment::Over(-percent(1.0 - peak / declared))
     } else {
-        Fit::Within
+        Assessment::Within
     }
 }
 
@@ -83,8 +88,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_fit(declared: u32, peak: u32, expect: Fit) {
-        assert_eq!(fit(Mib::new(declared), Mib::new(peak), tenth()), expect, "{peak} of {declared}");
+    fn check_assessment(declared: u32, peak: u32, expect: Assessment) {
+        assert_eq!(assess(Mib::new(declared), Mib::new(peak), tenth()), expect, "{peak} of {declared}");
     }
 
     #[track_caller]
@@ -101,19 +106,19 @@ mod tests {
 
     #[test]
     fn the_edges_of_the_tolerance_are_within() {
-        check_fit(10_000, 11_000, Fit::Within);
-        check_fit(10_000, 11_001, Fit::Under(10));
-        check_fit(10_000, 9_000, Fit::Within);
-        check_fit(10_000, 8_999, Fit::Over(-10));
-        check_fit(10_000, 0, Fit::Over(-100));
-        check_fit(1, 100_000, Fit::Under(9_999_900));
+        check_assessment(10_000, 11_000, Assessment::Within);
+        check_assessment(10_000, 11_001, Assessment::Under(10));
+        check_assessment(10_000, 9_000, Assessment::Within);
+        check_assessment(10_000, 8_999, Assessment::Over(-10));
+        check_assessment(10_000, 0, Assessment::Over(-100));
+        check_assessment(1, 100_000, Assessment::Under(9_999_900));
     }
 
     #[test]
     fn halves_of_a_per_cent_round_to_even() {
-        check_fit(1_000, 1_125, Fit::Under(12));
-        check_fit(1_000, 1_375, Fit::Under(38));
-        check_fit(1_000, 875, Fit::Over(-12));
+        check_assessment(1_000, 1_125, Assessment::Under(12));
+        check_assessment(1_000, 1_375, Assessment::Under(38));
+        check_assessment(1_000, 875, Assessment::Over(-12));
     }
 
     #[test]
@@ -141,11 +146,11 @@ mod tests {
         prop_oneof![1_u32..=100_000, any::<u32>()].prop_map(Mib::new)
     }
 
-    fn as_order(fit: Fit) -> (i8, i32) {
-        match fit {
-            Fit::Over(percent) => (-1, percent),
-            Fit::Within => (0, 0),
-            Fit::Under(percent) => (1, percent),
+    fn as_order(assessment: Assessment) -> (i8, i32) {
+        match assessment {
+            Assessment::Over(percent) => (-1, percent),
+            Assessment::Within => (0, 0),
+            Assessment::Under(percent) => (1, percent),
         }
     }
 
@@ -156,16 +161,16 @@ mod tests {
         ) {
             let tolerance = Ratio::new(tolerance).unwrap();
             let (less, more) = (a.min(b), a.max(b));
-            let order = |peak| as_order(fit(declared, peak, tolerance));
+            let order = |peak| as_order(assess(declared, peak, tolerance));
             prop_assert!(order(less) <= order(more));
         }
 
         #[test]
         fn per_cent_have_the_sign_of_the_difference(declared in mib(), peak in mib()) {
-            match fit(declared, peak, Ratio::ZERO) {
-                Fit::Within => prop_assert_eq!(peak, declared),
-                Fit::Under(percent) => prop_assert!(peak > declared && percent >= 0),
-                Fit::Over(percent) => prop_assert!(peak < declared && (-100..=0).contains(&percent)),
+            match assess(declared, peak, Ratio::ZERO) {
+                Assessment::Within => prop_assert_eq!(peak, declared),
+                Assessment::Under(percent) => prop_assert!(peak > declared && percent >= 0),
+                Assessment::Over(percent) => prop_assert!(peak < declared && (-100..=0).contains(&percent)),
             }
         }
 
@@ -189,7 +194,7 @@ mod tests {
             a in mib(), b in mib(), peak in mib(), largest in proptest::option::of(mib()), margin in mib(),
         ) {
             let next = |declared, peak| after_oom(Some(declared), Some(peak), largest, margin);
-            let order = |next: Next| (next.alone, next.vram);
+            let order = |next: NextVram| (next.alone, next.vram);
             let (less, more) = (a.min(b), a.max(b));
             prop_assert!(order(next(less, peak)) <= order(next(more, peak)));
             prop_assert!(order(next(peak, less)) <= order(next(peak, more)));

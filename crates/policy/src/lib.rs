@@ -5,6 +5,6 @@ mod declaration;
 mod signatures;
 mod verdict;
 
-pub use declaration::{Fit, GROWTH, Next, after_oom, fit};
+pub use declaration::{Assessment, NextVram, after_oom, assess};
 pub use signatures::{TAIL_BYTES, gpu_oom};
 pub use verdict::{Stopped, Verdict, classify};

@@ -33,12 +33,7 @@ fn jobs_files_that_cannot_be_used() {
         done.err
     );
     fs::remove_file(place.path("jobs.txt")).unwrap();
-    let done = place.run(&[]);
-    assert!(
-        done.exits(2).err.starts_with("gpusched: cannot read jobs file: jobs.txt: No such file"),
-        "{}",
-        done.err
-    );
+    check(&place, &[], 2, "gpusched: cannot read jobs file: jobs.txt: No such file or directory");
     fs::create_dir(place.path("jobs.txt")).unwrap();
     check(&place, &[], 2, "gpusched: cannot read jobs file: jobs.txt: it is a directory, not a regular file");
     assert!(!is_there(&place.path("gpusched_logs")), "nothing was to be written");
@@ -56,6 +51,8 @@ fn flags_that_make_no_sense() {
     );
     check(&place, &["--gpus", "1,7"], 2, "gpusched: --gpus: there is no GPU 7\nhint: the GPUs here are 0, 1");
     check(&place, &["more.txt"], 2, "gpusched: there can be only one jobs file\nhint: see gpusched --help");
+    let no_dir = "gpusched: cannot create the log directory jobs.txt: File exists";
+    check(&place, &["--log-dir", "jobs.txt"], 74, no_dir);
     assert_eq!(place.run(&["--wrong"]).code, Some(2));
     assert!(!is_there(&place.path("gpusched_logs/journal.jsonl")), "nothing was to be journalled");
 }

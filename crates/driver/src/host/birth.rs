@@ -16,6 +16,7 @@ use rustix::process::{WaitOptions, waitpid};
 
 use crate::host::link::{environment, wait_for};
 use crate::host::{HostError, KeeperConfig};
+use crate::keeper::READY;
 use crate::medium::PathError;
 use crate::proc;
 use crate::spawn::{Program, start};
@@ -45,8 +46,11 @@ fn is_own(program: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct Birth {
     pub(super) pid: Pid,
-    /// Its standard output: it writes a line when it listens.
+    /// Its standard output: it writes a line when it listens, or when it can't.
     output: PipeReader,
+    /// What it has written there.
+    said: String,
+    /// Where its standard error goes.
     words: File,
     /// What was in that file before.
     words_from: u64,
@@ -80,18 +84,24 @@ impl Birth {
             started => started,
         }
         .map_err(failed)?;
-        Ok(Self { pid, output, words, words_from })
+        Ok(Self { pid, output, said: String::new(), words, words_from })
     }
 
     /// Waits until it listens or has ended, or the time is over.
-    pub(super) fn wait(&self, timeout: Duration) {
+    pub(super) fn wait(&mut self, timeout: Duration) {
         if wait_for(self.output.as_fd(), PollFlags::IN, Instant::now() + timeout) {
-            let _ = (&self.output).read(&mut [0; 64]);
+            let mut bytes = [0; 1024];
+            let length = self.output.read(&mut bytes).unwrap_or(0);
+            self.said = String::from_utf8_lossy(&bytes[..length]).into_owned();
         }
     }
 
-    /// The last line it has written to its standard error.
+    /// Why it has ended, in its own words. On a full disk only those reach us
+    /// that need no file.
     pub(super) fn last_words(mut self) -> String {
+        if !self.said.is_empty() && self.said != READY {
+            return self.said.trim().to_owned();
+        }
         let mut words = String::new();
         let read = self.words.seek(SeekFrom::Start(self.words_from));
         if read.and_then(|_| self.words.read_to_string(&mut words)).is_err() {

@@ -63,7 +63,7 @@ impl Connection {
             return Ok(connection);
         }
         reap(child);
-        let birth = Birth::new(config)?;
+        let mut birth = Birth::new(config)?;
         *child = Some(birth.pid);
         birth.wait(Duration::from_secs(HELLO_TIMEOUT));
         // If ours has ended, another may have been quicker: then take that one.

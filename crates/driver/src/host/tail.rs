@@ -4,18 +4,17 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// How much of a log is read, in bytes: as much as the Python tool looks at.
-const LENGTH: u64 = 16 * 1024;
+use engine::queue::TAIL_BYTES;
 
-/// The last 16 KiB of what stands in a log from `from` on, in bytes. What is not
-/// UTF-8 is replaced; what can't be read is empty.
+/// The last [`TAIL_BYTES`] of what stands in a log from byte `from` on. What is
+/// not UTF-8 is replaced; what can't be read is empty.
 pub(super) fn read(log: &Path, from: u64) -> Box<str> {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(log)?;
-        let start = from.max(file.metadata()?.len().saturating_sub(LENGTH));
+        let start = from.max(file.metadata()?.len().saturating_sub(TAIL_BYTES));
         file.seek(SeekFrom::Start(start))?;
         let mut bytes = Vec::new();
-        file.take(LENGTH).read_to_end(&mut bytes)?;
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into()

@@ -24,8 +24,8 @@ pub enum LogError {
     /// The file could not be opened.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// It could not be read, or is damaged elsewhere than at its end.
-    #[error("cannot read {LOG}: {0}")]
+    /// It could not be read or begun, or is damaged elsewhere than at its end.
+    #[error("cannot open {LOG}: {0}")]
     Open(#[source] OpenError<FileMedium>),
     /// It could not be written.
     #[error("cannot write {LOG}: {0}")]

@@ -86,7 +86,8 @@ pub enum KeepError {
 
 /// Is the keeper of the log directory `dir`: returns when no job runs and no
 /// scheduler is connected. For a process of its own that does nothing else, with
-/// one thread; standard output gets one line when it listens.
+/// one thread; standard output gets one line when it listens, or one that says why
+/// it can't.
 ///
 /// SIGTERM, SIGINT and SIGHUP do nothing to it: jobs must not end with a
 /// terminal. SIGKILL does no harm to the jobs either: they live on, the next
@@ -95,6 +96,15 @@ pub enum KeepError {
 /// # Errors
 /// When it can't begin, for one because another keeper works there.
 pub fn keep(dir: &Path) -> Result<(), KeepError> {
+    let kept = keep_to_the_end(dir);
+    if let Err(error) = &kept {
+        // On a full disk nothing else reaches the one who started us.
+        let _ = writeln!(io::stdout(), "{error}");
+    }
+    kept
+}
+
+fn keep_to_the_end(dir: &Path) -> Result<(), KeepError> {
     // The scheduler has seen to this already; it fails when it has.
     let _ = setsid();
     let dir = fs::canonicalize(dir).map_err(PathError::of("open", dir))?;

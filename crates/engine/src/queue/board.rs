@@ -1,7 +1,7 @@
 //! The status board: what is shown, and how often.
 
 use allocation::Request;
-use model::{Exit, JobNo, Mib, SignedDuration, Timestamp};
+use model::{Exit, GpuIndex, JobNo, Mib, SignedDuration, Timestamp};
 
 use crate::queue::machine::{Queue, Turn};
 use crate::queue::{Assessment, Board, BoardDone, BoardPending, BoardRunning, Effect, Status};
@@ -94,12 +94,11 @@ impl Queue {
     fn why_waiting(&self, line: usize, request: &Request) -> Option<String> {
         let why = self.blocked.get(request)?.to_string();
         let Some(kept) = self.fairness.kept() else { return Some(why) };
-        let gpus: Vec<String> = kept.occupant.gpus.iter().map(ToString::to_string).collect();
-        let gpus = gpus.join(", ");
+        let gpus_are_kept = are_kept(&kept.occupant.gpus);
         Some(match self.lines.entry(line).no {
-            no if no == kept.no => format!("GPU {gpus} is kept free for it; {why}"),
+            no if no == kept.no => format!("{gpus_are_kept} free for it; {why}"),
             _ if self.kept_before(line).is_some() => {
-                format!("{why} (GPU {gpus} is kept free for job {})", kept.no)
+                format!("{why} ({gpus_are_kept} free for job {})", kept.no)
             }
             _ => why,
         })
@@ -128,5 +127,25 @@ impl Queue {
             self.recent.pop_front();
         }
         self.recent.push_back(BoardDone { no, command, status, assessment, exit, peak });
+    }
+}
+
+/// That these GPUs are kept, as the beginning of a sentence.
+fn are_kept(gpus: &[GpuIndex]) -> String {
+    let indices: Vec<String> = gpus.iter().map(ToString::to_string).collect();
+    match indices.as_slice() {
+        [one] => format!("GPU {one} is kept"),
+        many => format!("GPUs {} are kept", many.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_gpu_is_kept_and_several_are() {
+        assert_eq!(are_kept(&[GpuIndex(1)]), "GPU 1 is kept");
+        assert_eq!(are_kept(&[GpuIndex(0), GpuIndex(2)]), "GPUs 0, 2 are kept");
     }
 }

@@ -9,7 +9,7 @@ use crate::queue::machine::Queue;
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
+pub(super) enum Violation {
     /// We look after an attempt that the journal does not know as begun.
     #[error("attempt {0} runs, but the journal does not say so")]
     Unjournalled(AttemptId),
@@ -25,7 +25,8 @@ pub enum Violation {
 }
 
 impl Queue {
-    pub(super) fn violation(&self) -> Result<(), Violation> {
+    /// What holds of the attempts that run, which are few.
+    pub(super) fn audit_live(&self) -> Result<(), Violation> {
         for live in self.live.values() {
             let job = self.durable.job(live.attempt.key);
             let begun = job.is_some_and(|job| {
@@ -55,12 +56,9 @@ impl Queue {
         Ok(())
     }
 
-    /// The dearer part of the invariants, over the whole journalled state.
-    ///
-    /// # Errors
-    /// The first invariant that does not hold.
-    pub fn audit(&self) -> Result<(), Violation> {
-        self.violation()?;
+    /// All of it, the whole journalled state included.
+    pub(super) fn audit(&self) -> Result<(), Violation> {
+        self.audit_live()?;
         for (key, job) in self.durable.jobs() {
             let live = self.live.get(&job.no).is_some_and(|live| live.attempt == job.last_attempt(key));
             if matches!(job.phase, Phase::Running(_)) && !live {

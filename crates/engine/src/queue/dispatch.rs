@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use allocation::{Infeasible, Occupant, Placement, Request};
-use model::{GpuIndex, Launch};
+use model::{GpuIndex, Launch, Timestamp};
 
 use crate::queue::lines::{LineState, index};
-use crate::queue::live::{Known, Live, Mean};
+use crate::queue::live::{Known, Live};
 use crate::queue::machine::{Queue, Turn};
-use crate::queue::{Effect, Record, Report, Status};
+use crate::queue::{Begun, Effect, Record, Report, Status};
 
 impl Queue {
     /// Starts every waiting job there is room for now.
     pub(super) fn dispatch(&mut self, turn: &mut Turn) {
-        if !self.may_dispatch(turn) {
+        if !self.may_dispatch(turn.now) {
             return;
         }
         self.review_reservation(turn);
@@ -45,16 +45,13 @@ impl Queue {
         }
     }
 
-    fn may_dispatch(&mut self, turn: &Turn) -> bool {
-        if self.not_before.is_some_and(|at| at <= turn.now) {
-            self.not_before = None;
-        }
+    fn may_dispatch(&self, now: Timestamp) -> bool {
         self.surveyed
             && self.file_known
             && self.interrupted.is_none()
             && self.not_before.is_none()
             && self.lines.any_waiting()
-            && self.gpus_are_known(turn.now)
+            && self.gpus_are_known(now)
     }
 
     /// Where a line can run: behind a line that GPUs are kept for, only beside it.
@@ -90,23 +87,12 @@ impl Queue {
             },
             turn,
         );
-        let declared = if request.alone { None } else { request.vram };
+        let begun = Begun { gpus: gpus.clone(), declared: request.vram, command: command.clone() };
         let live = Live {
-            attempt,
-            no,
             line: Some(index(line)),
-            command: command.clone(),
-            declared: request.vram,
-            occupant: Occupant { gpus: gpus.clone(), declared, ..Occupant::default() },
             timeout: attributes.timeout,
             retries: attributes.retries.unwrap_or(self.config.oom_retries),
-            since: turn.now,
-            known: Known::Launched,
-            utilization: Mean::default(),
-            unseen: false,
-            exceeds_told: false,
-            told: None,
-            stop: None,
+            ..Live::new(attempt, no, begun, request.alone, Known::Launched, turn.now)
         };
         self.live.insert(no, live);
         self.sampling.stirred_at = Some(turn.now);

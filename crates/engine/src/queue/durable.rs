@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AttemptId, Exit, GpuIndex, JobKey, JobNo, Mib};
+use policy::NextVram;
 
 use crate::queue::{Record, Status};
 
@@ -33,15 +34,6 @@ pub struct Job {
     pub phase: Phase,
 }
 
-/// A declaration made by us after a job ran out of GPU memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NextVram {
-    /// What the next attempt may use of each GPU.
-    pub vram: Option<Mib>,
-    /// Whether it gets its GPUs to itself.
-    pub alone: bool,
-}
-
 /// Where a job stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Phase {
@@ -63,7 +55,7 @@ pub enum Phase {
 pub struct Begun {
     /// The GPUs it has.
     pub gpus: Vec<GpuIndex>,
-    /// What it may use of each.
+    /// What it declared, in MiB on each; nothing where it declared nothing.
     pub declared: Option<Mib>,
     /// Its command.
     pub command: String,
@@ -101,23 +93,23 @@ impl Durable {
     }
 
     /// Whether any line went while an equal one stayed.
-    pub fn any_left(&self) -> bool {
+    pub(super) fn any_left(&self) -> bool {
         !self.left.is_empty()
     }
 
     /// Whether the job's line went while an equal one stayed.
-    pub fn has_left(&self, key: JobKey) -> bool {
+    pub(super) fn has_left(&self, key: JobKey) -> bool {
         self.left.contains(&key)
     }
 
     /// The declaration we made for a job after it ran out of GPU memory. Cheap
     /// for all the others.
-    pub fn next_vram(&self, no: JobNo, key: impl FnOnce() -> JobKey) -> Option<NextVram> {
+    pub(super) fn next_vram(&self, no: JobNo, key: impl FnOnce() -> JobKey) -> Option<NextVram> {
         if self.bumped.contains(&no) { self.job(key())?.next } else { None }
     }
 
     /// The highest number given so far.
-    pub fn last_no(&self) -> u32 {
+    pub(super) fn last_no(&self) -> u32 {
         self.last_no
     }
 

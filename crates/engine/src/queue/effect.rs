@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{AttemptId, Exit, GpuIndex, JobNo, Launch, Mib, SignedDuration, StopSignal, Timestamp};
+use policy::Assessment;
 
 use crate::queue::Status;
 
@@ -86,7 +87,7 @@ pub struct BoardPending {
     pub no: JobNo,
     /// Its command.
     pub command: String,
-    /// What it may use of each GPU.
+    /// What it declares, in MiB on each GPU; nothing where it declares nothing.
     pub vram: Option<Mib>,
     /// How many GPUs it needs.
     pub gpus: u16,
@@ -106,7 +107,7 @@ pub struct BoardDone {
     /// What came of it.
     pub status: Status,
     /// The verdict on its declaration, where there is one.
-    pub assessment: Option<crate::queue::Assessment>,
+    pub assessment: Option<Assessment>,
     /// How it ended, if it ran and that is known.
     pub exit: Option<Exit>,
     /// The most it used of one GPU.

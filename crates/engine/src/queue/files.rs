@@ -1,12 +1,15 @@
 //! A new version of the jobs file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use allocation::Request;
 use jobspec::JobsFile;
+use model::Exit;
 
-use crate::queue::durable::Phase;
-use crate::queue::lines::{Changes, LineState, Lines};
+use crate::Action;
+use crate::queue::durable::{Durable, Phase};
+use crate::queue::lines::{Changes, LineState, Lines, index};
 use crate::queue::machine::{Queue, Rest, Turn};
 use crate::queue::{Record, Report, Status, Unreadable};
 
@@ -66,7 +69,7 @@ impl Queue {
             if entry.state == LineState::Running && lost.contains(&entry.no) {
                 let attributes = *self.lines.file.attributes(line);
                 if let Some(live) = self.live.get_mut(&entry.no) {
-                    live.line = Some(super::lines::index(line));
+                    live.line = Some(index(line));
                     live.timeout = attributes.timeout;
                     live.retries = attributes.retries.unwrap_or(self.config.oom_retries);
                 }
@@ -89,7 +92,7 @@ impl Queue {
     }
 
     fn tell_first_file(&mut self, turn: &mut Turn) {
-        let done: Vec<(usize, Status, Option<model::Exit>)> = (0..self.lines.len())
+        let done: Vec<(usize, Status, Option<Exit>)> = (0..self.lines.len())
             .filter(|line| self.lines.entry(*line).state == LineState::Done)
             .filter_map(|line| match self.durable.job(self.lines.key(line))?.phase {
                 Phase::Done { status, exit } => Some((line, status, exit)),
@@ -140,8 +143,8 @@ impl Queue {
         let (key, no) = (self.lines.key(line), self.lines.entry(line).no);
         self.lines.set_state(line, LineState::Done);
         self.lines.set_journalled(line);
-        let peak_mib = std::collections::BTreeMap::new();
-        self.commit(Record::Done { key, no, status, exit: None, peak_mib, avg_util: None }, turn);
+        let (peak_mib, avg_util) = (BTreeMap::new(), None);
+        self.commit(Record::Done { key, no, status, exit: None, peak_mib, avg_util }, turn);
         let command = self.lines.file.command(line).to_owned();
         self.remember_done(no, command, status, None, None, None);
     }
@@ -155,22 +158,18 @@ impl Queue {
             let (key, no) = (self.lines.key(line), self.lines.entry(line).no);
             let record = Record::Seen { key, no, command: self.lines.file.command(line).to_owned() };
             self.durable.apply(&record);
-            turn.actions.push(crate::Action::Persist(record));
+            turn.actions.push(Action::Persist(record));
         }
     }
 }
 
 /// What the job of a line needs: what the line says, unless the job ran out of
 /// GPU memory before.
-pub(super) fn request_of(lines: &Lines, durable: &crate::queue::Durable, line: usize) -> allocation::Request {
+pub(super) fn request_of(lines: &Lines, durable: &Durable, line: usize) -> Request {
     let attributes = lines.file.attributes(line);
     let next = durable.next_vram(lines.entry(line).no, || lines.key(line));
     match next {
-        Some(next) => allocation::Request { vram: next.vram, gpus: attributes.gpus, alone: next.alone },
-        None => allocation::Request {
-            vram: attributes.vram,
-            gpus: attributes.gpus,
-            alone: attributes.vram.is_none(),
-        },
+        Some(next) => Request { vram: next.vram, gpus: attributes.gpus, alone: next.alone },
+        None => Request { vram: attributes.vram, gpus: attributes.gpus, alone: attributes.vram.is_none() },
     }
 }

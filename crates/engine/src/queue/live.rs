@@ -85,21 +85,35 @@ pub(super) struct Lingering {
 }
 
 impl Live {
-    /// An attempt the journal says was begun.
-    pub(super) fn recovered(attempt: AttemptId, job: &Job, begun: &Begun, now: Timestamp) -> Self {
-        let declared = if job.alone(begun.declared) { None } else { begun.declared };
-        let occupant = Occupant { gpus: begun.gpus.clone(), declared, ..Occupant::default() };
+    /// An attempt the journal says was begun. Its line, if it still has one,
+    /// says the rest.
+    pub(super) fn recovered(attempt: AttemptId, job: &Job, begun: Begun, now: Timestamp) -> Self {
+        let alone = job.alone(begun.declared);
+        Self::new(attempt, job.no, begun, alone, Known::Recovered, now)
+    }
+
+    /// An attempt whose start is journalled, without what its line says.
+    pub(super) fn new(
+        attempt: AttemptId,
+        no: JobNo,
+        begun: Begun,
+        alone: bool,
+        known: Known,
+        since: Timestamp,
+    ) -> Self {
+        let Begun { gpus, declared, command } = begun;
+        let promised = declared.filter(|_| !alone);
         Self {
             attempt,
-            no: job.no,
+            no,
             line: None,
-            command: begun.command.clone(),
-            declared: begun.declared,
-            occupant,
+            command,
+            declared,
+            occupant: Occupant { gpus, declared: promised, ..Occupant::default() },
             timeout: None,
             retries: 0,
-            since: now,
-            known: Known::Recovered,
+            since,
+            known,
             utilization: Mean::default(),
             unseen: false,
             exceeds_told: false,

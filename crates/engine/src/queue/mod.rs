@@ -25,10 +25,10 @@ mod stopping;
 
 pub mod python;
 
-pub use check::Violation;
-pub use durable::{Begun, Durable, Job, NextVram, Phase};
+pub use durable::{Begun, Durable, Job, Phase};
 pub use effect::{Board, BoardDone, BoardPending, BoardRunning, Effect, Stopping};
 pub use event::{Event, Unreadable, Urgency};
 pub use machine::{Config, Outcome, Patience, Queue};
+pub use policy::{Assessment, NextVram, TAIL_BYTES};
 pub use records::{Record, Status};
-pub use report::{Assessment, Ended, Report, Summary};
+pub use report::{Ended, Report, Summary};

@@ -28,7 +28,7 @@ pub enum Record {
         attempt: u32,
         /// The GPUs it has.
         gpus: Vec<GpuIndex>,
-        /// What it may use of each, in MiB; nothing where it has them alone.
+        /// What it declared, in MiB on each; nothing where it declared nothing.
         declared: Option<Mib>,
         /// Its command.
         command: String,

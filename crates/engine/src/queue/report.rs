@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use allocation::Infeasible;
 use model::{Exit, GpuIndex, JobNo, LaunchError, Mib, SignedDuration};
+use policy::Assessment;
 
 use crate::queue::{Status, Urgency};
 
@@ -125,13 +126,14 @@ pub enum Report {
         /// For how long it has run.
         elapsed: SignedDuration,
     },
-    /// An attempt was interrupted (the machine was rebooted, or it had not been
-    /// started when the scheduler died) and the job waits again.
+    /// An attempt was interrupted (the machine was rebooted, the scheduler was
+    /// told to end its jobs, or it was never started) and the job waits again.
     Requeued {
         /// The job.
         no: JobNo,
     },
-    /// An attempt was not started and the job waits again or has failed.
+    /// An attempt was not started. The job has failed where its process could not
+    /// be created; else it waits again once the host has ruled the attempt out.
     NotStarted {
         /// The job.
         no: JobNo,
@@ -226,17 +228,6 @@ pub struct Ended {
     pub survivors: bool,
     /// Why it is lost, where it is.
     pub lost: Option<String>,
-}
-
-/// What a job's peak says about its declaration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Assessment {
-    /// Within the tolerance.
-    Within,
-    /// It used more, by so many per cent of the declaration.
-    Under(i32),
-    /// It used less, by so many per cent of the declaration (negative).
-    Over(i32),
 }
 
 /// The last word.

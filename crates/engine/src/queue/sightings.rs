@@ -6,8 +6,9 @@ use std::num::NonZeroU16;
 use model::{
     AttemptId, AttemptSighting, Exit, JobNo, LaunchError, Mib, Presence, SignedDuration, StopSignal,
 };
-use policy::{Fit, Stopped, Verdict};
+use policy::{NextVram, Stopped, Verdict};
 
+use crate::queue::files::request_of;
 use crate::queue::lines::LineState;
 use crate::queue::live::{Known, Lingering, Live};
 use crate::queue::machine::{Queue, Rest, Turn};
@@ -105,7 +106,7 @@ impl Queue {
             Some(Stopping::Timeout) => Status::Timeout,
             Some(Stopping::Shutdown) | None => Status::Lost,
         };
-        self.journal_done(&live, status, None, turn);
+        self.journal_done(&live, status, None, None, turn);
         turn.report(Report::Finished(Ended {
             lost: (status == Status::Lost).then(|| why.to_owned()),
             ..ended(&live, status, None, elapsed)
@@ -127,15 +128,16 @@ impl Queue {
     }
 
     fn run_again_larger(&mut self, live: &Live, turn: &mut Turn) {
-        let next = policy::after_oom(
-            live.occupant.declared.and(live.declared),
-            live.peak(),
-            self.largest_for(live),
-            self.config.rules.margin,
-        );
-        // Once by itself on its GPUs, always so: there is nothing larger.
-        let (vram, alone) =
-            if live.occupant.declared.is_none() { (live.declared, true) } else { (next.vram, next.alone) };
+        let NextVram { vram, alone } = match live.occupant.declared {
+            // Once by itself on its GPUs, always so: there is nothing larger.
+            None => NextVram { vram: live.declared, alone: true },
+            Some(_) => policy::after_oom(
+                live.declared,
+                live.peak(),
+                self.largest_for(live),
+                self.config.rules.margin,
+            ),
+        };
         let AttemptId { key, attempt } = live.attempt;
         let ended = self.ooms(live) + 1;
         self.commit(Record::Oom { key, attempt, next_vram: vram, alone }, turn);
@@ -165,7 +167,7 @@ impl Queue {
         if let Some(line) = live.line {
             let line = line as usize;
             self.lines.set_state(line, LineState::Waiting);
-            let request = super::files::request_of(&self.lines, &self.durable, line);
+            let request = request_of(&self.lines, &self.durable, line);
             self.lines.push_waiting(request, line);
             self.blocked.remove(&request);
         }
@@ -173,30 +175,30 @@ impl Queue {
     }
 
     fn finish(&mut self, live: &Live, status: Status, end: &End, turn: &mut Turn) {
-        self.journal_done(live, status, Some(end.exit), turn);
-        let mut ended = ended(live, status, Some(end.exit), end.elapsed);
-        ended.survivors = end.survivors;
-        if status == Status::Ok
-            && let (Some(declared), Some(peak)) = (live.declared, live.peak())
-        {
-            ended.assessment = Some(match policy::fit(declared, peak, self.config.tolerance) {
-                Fit::Within => Assessment::Within,
-                Fit::Under(percent) => Assessment::Under(percent),
-                Fit::Over(percent) => Assessment::Over(percent),
-            });
-        }
-        match ended.assessment {
+        let measured = live.declared.zip(live.peak()).filter(|_| status == Status::Ok);
+        let assessment =
+            measured.map(|(declared, peak)| policy::assess(declared, peak, self.config.tolerance));
+        match assessment {
             Some(Assessment::Under(_)) => self.summary.under += 1,
             Some(Assessment::Over(_)) => self.summary.over += 1,
             Some(Assessment::Within) | None => {}
         }
-        if let Some(last) = self.recent.back_mut() {
-            last.assessment = ended.assessment;
-        }
-        turn.report(Report::Finished(ended));
+        self.journal_done(live, status, Some(end.exit), assessment, turn);
+        turn.report(Report::Finished(Ended {
+            assessment,
+            survivors: end.survivors,
+            ..ended(live, status, Some(end.exit), end.elapsed)
+        }));
     }
 
-    fn journal_done(&mut self, live: &Live, status: Status, exit: Option<Exit>, turn: &mut Turn) {
+    fn journal_done(
+        &mut self,
+        live: &Live,
+        status: Status,
+        exit: Option<Exit>,
+        assessment: Option<Assessment>,
+        turn: &mut Turn,
+    ) {
         self.commit(
             Record::Done {
                 key: live.attempt.key,
@@ -209,7 +211,7 @@ impl Queue {
             turn,
         );
         self.mark_line(live.line, LineState::Done);
-        self.remember_done(live.no, live.command.clone(), status, exit, live.peak(), None);
+        self.remember_done(live.no, live.command.clone(), status, exit, live.peak(), assessment);
     }
 
     /// Takes an attempt that is over off the books. What it may still hold is
@@ -240,7 +242,7 @@ impl Queue {
             }
             LaunchError::Spawn(_) => {
                 if let Some(live) = self.take_live(no, false, turn) {
-                    self.journal_done(&live, Status::Failed, None, turn);
+                    self.journal_done(&live, Status::Failed, None, None, turn);
                 }
             }
         }

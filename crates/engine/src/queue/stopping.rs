@@ -71,6 +71,7 @@ impl Queue {
 
     /// What is due because time has passed.
     pub(super) fn on_time(&mut self, turn: &mut Turn) {
+        self.not_before = self.not_before.filter(|at| *at > turn.now);
         self.ask_about_doubtful(turn);
         let due: Vec<(JobNo, bool)> = self
             .live

@@ -180,7 +180,7 @@ fn check_done(started: bool, status: &str, returncode: &str, expect: (Status, Op
 }
 
 #[test]
-fn ends() {
+fn an_end_means_here_what_it_meant_there() {
     check_done(true, "ok", "0", (Status::Ok, Some(Exit::Code(0))));
     check_done(false, "ok", "0", (Status::Ok, Some(Exit::Code(0))));
     check_done(true, "failed", "255", (Status::Failed, Some(Exit::Code(255))));
