@@ -272,5 +272,5 @@ fn a_keeper_that_does_not_come_up_says_why() {
     let scene_of_its_own = crate::setting::config(scene.dir.path());
     scene.host = driver::host::KeeperHost::open(scene_of_its_own).unwrap();
     let error = scene.host.survey().unwrap_err().to_string();
-    assert!(error.contains("the keeper has ended at once: cannot read keeper.jsonl: "), "{error}");
+    assert!(error.contains("the keeper has ended at once: cannot open keeper.jsonl: "), "{error}");
 }
