@@ -102,6 +102,18 @@ fn the_bound_is_what_the_option_says() {
     }
 }
 
+#[test]
+fn the_bound_in_time_holds_too() {
+    let (workload, big) = adversary(3, 1, 400);
+    let patience = Patience { overtakings: UNBOUNDED, time: SignedDuration::from_secs(20) };
+    let played = play(&workload, Config { patience, ..config(UNBOUNDED) });
+    let since = played.kept.iter().find(|(job, _)| *job == big).map(|(_, since)| *since).unwrap();
+    // It is first in line for what it needs from the start, on the only GPU.
+    assert!(since >= SignedDuration::from_secs(20), "{since:?}");
+    assert!(since <= SignedDuration::from_millis(21_500), "{since:?}");
+    assert!(played.starts[big] - since <= SignedDuration::from_millis(1500));
+}
+
 /// 200 jobs of 2 to 22 GiB and 0.1 to 2 s on four GPUs of 24 GiB.
 fn packing(seed: u64) -> Workload {
     let mut numbers = Numbers(seed);
