@@ -120,7 +120,6 @@ fn open_host(dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<Keepe
         dir: dir.to_owned(),
         program: own("where this program lies", own_program())?,
         environment,
-        extra: Vec::new(),
         cwd: own("the current directory", env::current_dir())?,
     };
     KeeperHost::open(config).map_err(|error| {

@@ -64,7 +64,6 @@ fn run(dir: &Path) -> Result<Outcome, Box<dyn Error>> {
         dir: dir.to_owned(),
         program: env::current_exe()?,
         environment: env::vars_os().collect(),
-        extra: Vec::new(),
         cwd: env::current_dir()?,
     })?;
     let mut shell = Shell::open(Parts {

@@ -29,7 +29,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         dir: dir.path().into(),
         program: env::current_exe()?,
         environment: env::vars_os().collect(),
-        extra: Vec::new(),
         cwd: env::current_dir()?,
     })?;
     let start = Instant::now();

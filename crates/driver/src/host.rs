@@ -44,10 +44,9 @@ pub struct KeeperConfig {
     /// `PROGRAM __keep DIR`: it calls [`keep`](crate::keeper::keep). Where it is
     /// this very program ([`own_program`]), it need not be there any more.
     pub program: PathBuf,
-    /// What jobs inherit: as a rule this process's own environment.
+    /// What jobs inherit: as a rule this process's own environment. Of a variable
+    /// that is there twice, the later one counts.
     pub environment: Vec<(OsString, OsString)>,
-    /// Further variables, which win over those.
-    pub extra: Vec<(String, String)>,
     /// Where jobs start: an absolute path.
     pub cwd: PathBuf,
 }

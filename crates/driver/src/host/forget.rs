@@ -1,17 +1,16 @@
 //! Shortening the keeper's log, and beginning it anew: only while no keeper
 //! lives, whose lock is held meanwhile.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::keeper::{Fate, KeeperRecord, Ledger};
 use journal::{Journal, Scan};
 use model::{AttemptId, Timestamp};
 
 use crate::host::HostError;
-use crate::keeper::{KIND, LOG, LogError, open_lock};
+use crate::keeper::{KIND, LOG, LogError, take_lock};
 use crate::medium::{FileMedium, PathError};
 use crate::proc::{self, Process};
 
@@ -27,7 +26,7 @@ pub(super) fn shorten(dir: &Path, settled: impl Fn(AttemptId) -> bool) -> Result
     if fs::metadata(&path).map_or(0, |log| log.len()) <= SMALL {
         return Ok(());
     }
-    let Some(_lock) = lock(dir, Duration::ZERO)? else { return Ok(()) };
+    let Some(_lock) = take_lock(dir, Duration::ZERO)? else { return Ok(()) };
     let (mut journal, scan) = read(&path)?;
     let mut kept: Vec<KeeperRecord> = Vec::new();
     for stamped in scan.records {
@@ -57,7 +56,7 @@ pub fn start_fresh(dir: &Path) -> Result<(), HostError> {
         return Ok(());
     }
     let busy = || HostError::Busy { dir: dir.into() };
-    let _lock = lock(dir, WAIT_FOR_END)?.ok_or_else(busy)?;
+    let _lock = take_lock(dir, WAIT_FOR_END)?.ok_or_else(busy)?;
     let (_, scan) = read(&path)?;
     let mut ledger = Ledger::default();
     scan.records.iter().for_each(|stamped| ledger.apply(&stamped.record));
@@ -73,22 +72,6 @@ pub fn start_fresh(dir: &Path) -> Result<(), HostError> {
     }
     fs::rename(&path, dir.join(format!("{LOG}.1"))).map_err(PathError::of("put aside", &path))?;
     Ok(())
-}
-
-/// The lock a living keeper holds, or nothing if one holds it for that long.
-fn lock(dir: &Path, patience: Duration) -> Result<Option<File>, HostError> {
-    let file = open_lock(dir)?;
-    let deadline = Instant::now() + patience;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(10));
-            }
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(PathError::of("lock", dir)(error).into()),
-        }
-    }
 }
 
 fn read(path: &Path) -> Result<(Journal<FileMedium>, Scan<KeeperRecord>), HostError> {

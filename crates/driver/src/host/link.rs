@@ -205,10 +205,9 @@ pub(super) fn wait_for(fd: BorrowedFd<'_>, flags: PollFlags, deadline: Instant) 
     }
 }
 
-/// What jobs inherit: each variable once, ours the last word.
+/// What jobs inherit: each variable once, the last one of its name.
 pub(super) fn environment(config: &KeeperConfig) -> BTreeMap<OsString, OsString> {
-    let extra = config.extra.iter().map(|(name, value)| (name.into(), value.into()));
-    config.environment.iter().cloned().chain(extra).collect()
+    config.environment.iter().cloned().collect()
 }
 
 /// This process's mask of permissions for new files. The system call that reads

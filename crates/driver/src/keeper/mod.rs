@@ -169,21 +169,10 @@ struct Lock {
 impl Lock {
     fn take(dir: &Path) -> Result<Self, KeepError> {
         let path = dir.join(LOCK);
-        let deadline = Instant::now() + WAIT_FOR_LOCK;
-        let mut file = open_lock(dir)?;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    thread::sleep(Duration::from_millis(5));
-                }
-                Err(TryLockError::WouldBlock) => {
-                    let who = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-                    return Err(KeepError::Taken { dir: dir.into(), who });
-                }
-                Err(TryLockError::Error(error)) => return Err(PathError::of("lock", &path)(error).into()),
-            }
-        }
+        let Some(mut file) = take_lock(dir, WAIT_FOR_LOCK)? else {
+            let who = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+            return Err(KeepError::Taken { dir: dir.into(), who });
+        };
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let who = format!("pid {} on {}\n", std::process::id(), host.trim());
         file.set_len(0)
@@ -191,6 +180,23 @@ impl Lock {
             .and_then(|()| file.write_all(who.as_bytes()))
             .map_err(PathError::of("write", &path))?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Takes the lock that a living keeper holds; nothing where one holds it for
+/// that long.
+pub(crate) fn take_lock(dir: &Path, patience: Duration) -> Result<Option<File>, PathError> {
+    let file = open_lock(dir)?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(PathError::of("lock", &dir.join(LOCK))(error)),
+        }
     }
 }
 

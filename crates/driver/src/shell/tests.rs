@@ -54,7 +54,6 @@ fn rig_with(sample: Sample) -> Rig {
         dir: dir.path().to_owned(),
         program: NO_KEEPER.into(),
         environment: Vec::new(),
-        extra: Vec::new(),
         cwd: dir.path().to_owned(),
     })
     .unwrap();

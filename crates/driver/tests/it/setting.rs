@@ -1,6 +1,5 @@
 //! A log directory, a host, and waiting for what must come.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -26,11 +25,11 @@ pub(crate) fn keeper_program() -> PathBuf {
 }
 
 pub(crate) fn config(dir: &Path) -> KeeperConfig {
+    let more = [("INHERITED", "yes"), ("EXTRA", "too")].map(|(name, value)| (name.into(), value.into()));
     KeeperConfig {
         dir: dir.into(),
         program: keeper_program(),
-        environment: env::vars_os().chain([(OsString::from("INHERITED"), OsString::from("yes"))]).collect(),
-        extra: vec![("EXTRA".to_owned(), "too".to_owned())],
+        environment: env::vars_os().chain(more).collect(),
         cwd: fs::canonicalize(dir).unwrap(),
     }
 }
