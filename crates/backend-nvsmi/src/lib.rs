@@ -17,6 +17,8 @@ mod nvml;
 mod parse;
 mod query;
 mod refusal;
+#[cfg(test)]
+mod shown;
 
 use backend::{GpuBackend, Runner};
 use model::{GpuSnapshot, Mib, Unavailable};

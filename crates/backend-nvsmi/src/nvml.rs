@@ -271,6 +271,7 @@ fn cannot(what: &str, code: &Code) -> Unavailable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shown::shown;
 
     const GIB: u64 = 1 << 30;
 
@@ -296,17 +297,8 @@ mod tests {
     /// The GPU in one line: UUID, total, used, free, utilization, MIG, health.
     #[track_caller]
     fn check(reading: &Reading, expect: &str) {
-        let or = |mib: Option<Mib>| mib.map_or("?".to_owned(), |mib| mib.get().to_string());
         let gpu = reading.gpu(GpuIndex(0), Some(&GpuUuid("GPU-before".into())));
-        let utilization = gpu.utilization.map_or("?".to_owned(), |percent| percent.0.to_string());
-        let mig = if gpu.mig { " mig" } else { "" };
-        let health = match &gpu.health {
-            Health::Healthy => String::new(),
-            Health::Suspect(why) => format!(" suspect: {why}"),
-            Health::Lost(why) => format!(" lost: {why}"),
-        };
-        let (total, used, free) = (or(gpu.total), or(gpu.used), or(gpu.free));
-        assert_eq!(format!("{} {total} {used} {free} {utilization}{mig}{health}", gpu.uuid), expect);
+        assert_eq!(format!("{} {}", gpu.uuid, shown(&gpu)), expect);
     }
 
     #[test]

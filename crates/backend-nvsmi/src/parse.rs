@@ -213,27 +213,14 @@ fn bare(cell: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shown::shown;
 
     /// The GPUs of an answer, a line for each: index, total, used, free,
     /// utilization, MIG, health.
     #[track_caller]
     fn check(text: &str, expect: &[&str]) {
-        let or = |mib: Option<Mib>| mib.map_or("?".to_owned(), |mib| mib.get().to_string());
         let gpus = gpus(text, FIELD_SETS[0]).expect("an answer that can be read");
-        let got: Vec<_> = gpus
-            .values()
-            .map(|gpu| {
-                let utilization = gpu.utilization.map_or("?".to_owned(), |percent| percent.0.to_string());
-                let mig = if gpu.mig { " mig" } else { "" };
-                let health = match &gpu.health {
-                    Health::Healthy => String::new(),
-                    Health::Suspect(why) => format!(" suspect: {why}"),
-                    Health::Lost(why) => format!(" lost: {why}"),
-                };
-                let (total, used, free) = (or(gpu.total), or(gpu.used), or(gpu.free));
-                format!("{} {total} {used} {free} {utilization}{mig}{health}", gpu.index)
-            })
-            .collect();
+        let got: Vec<_> = gpus.values().map(|gpu| format!("{} {}", gpu.index, shown(gpu))).collect();
         assert_eq!(got, expect);
     }
 
