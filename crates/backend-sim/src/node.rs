@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine::keeper::{Fate, KeeperRecord, Ledger};
 use model::{
     AttemptId, AttemptSighting, ComputeApp, Exit, Gpu, GpuIndex, GpuSnapshot, GpuUuid, Health, Launch,
-    LaunchError, Mib, Percent, Pid, Presence, SignedDuration, Timestamp,
+    LaunchError, LogPart, Mib, Percent, Pid, Presence, SignedDuration, Timestamp,
 };
 
 use crate::faults::Faults;
@@ -221,7 +221,11 @@ impl SimNode {
 
     fn presence(&self, attempt: AttemptId, now: Timestamp) -> Presence {
         if let Some(process) = self.processes.get(&attempt) {
-            return Presence::Running { pid: process.pid, elapsed: now.duration_since(process.started) };
+            return Presence::Running {
+                pid: process.pid,
+                elapsed: now.duration_since(process.started),
+                log: LogPart::default(),
+            };
         }
         let Some(kept) = self.ledger.get(attempt) else { return Presence::Voided };
         match &kept.fate {

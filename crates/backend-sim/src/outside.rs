@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use engine::Seq;
 use engine::queue::{Event, Unreadable, Urgency};
 use model::{
-    AttemptId, AttemptSighting, GpuIndex, Launch, Mib, Presence, SignedDuration, StopSignal, Timestamp,
-    Unavailable,
+    AttemptId, AttemptSighting, GpuIndex, Launch, LogPart, Mib, Presence, SignedDuration, StopSignal,
+    Timestamp, Unavailable,
 };
 
 use crate::checker::Checker;
@@ -267,7 +267,8 @@ impl Outside {
                 self.plan(full_at, Happening::FullMemory(attempt));
                 self.plan(ends_at, Happening::NaturalEnd(attempt));
                 let pid = self.node.processes[&attempt].pid;
-                let presence = Presence::Running { pid, elapsed: SignedDuration::ZERO };
+                let presence =
+                    Presence::Running { pid, elapsed: SignedDuration::ZERO, log: LogPart::default() };
                 self.tell(Event::Attempts(vec![AttemptSighting { attempt, presence }]));
             }
             Err(why) => self.tell(Event::Refused { attempt, why }),

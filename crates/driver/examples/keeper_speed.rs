@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use backend::JobHost;
 use driver::host::{HostNews, KeeperConfig, KeeperHost};
-use model::{GpuIndex, GpuUuid, JobKey, JobNo, Launch, Presence};
+use model::{GpuIndex, GpuUuid, JobKey, JobNo, Launch, Presence, Setting};
 use rustix::event::{PollFd, PollFlags, poll};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -50,6 +50,7 @@ fn run(host: &mut KeeperHost, jobs: u32, slots: u32) -> Result<(), Box<dyn Error
                 no: JobNo(no),
                 command: "true".to_owned(),
                 gpus: vec![(GpuIndex(0), GpuUuid("GPU-0".into()))],
+                setting: Setting::default(),
             })?;
             running += 1;
         }

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use backend::JobHost;
 use model::{
-    AttemptId, AttemptSighting, Launch, LaunchError, Pid, Presence, SignalError, SignedDuration, StopSignal,
-    SurveyError,
+    AttemptId, AttemptSighting, Launch, LaunchError, LogPart, Pid, Presence, SignalError, SignedDuration,
+    StopSignal, SurveyError,
 };
 
 pub use birth::own_program;
@@ -241,7 +241,8 @@ impl KeeperHost {
         let presence = match is {
             Standing::Running { pid, start_time } => {
                 self.owners.began(attempt, pid, start_time);
-                Presence::Running { pid, elapsed: Process::age(start_time).unwrap_or_default() }
+                let elapsed = Process::age(start_time).unwrap_or_default();
+                Presence::Running { pid, elapsed, log: LogPart::default() }
             }
             Standing::Ended { exit, elapsed_ms, survivors, log, log_from } => {
                 if !survivors {
@@ -286,7 +287,7 @@ impl KeeperHost {
 
 impl JobHost for KeeperHost {
     fn launch(&mut self, launch: &Launch) -> Result<(), LaunchError> {
-        let Launch { attempt, no, command, gpus } = launch.clone();
+        let Launch { attempt, no, command, gpus, setting: _ } = launch.clone();
         self.ask(&Request::Launch { attempt, no, command, gpus })
             .map_err(|error| LaunchError::NoKeeper(error.to_string()))
     }

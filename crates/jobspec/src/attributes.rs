@@ -1,21 +1,21 @@
 //! The `[key=value ...]` block in front of a command.
 
-use std::num::{IntErrorKind, NonZeroU16, ParseIntError};
-use std::ops::Range;
-use std::str::FromStr;
+mod values;
 
-use model::{Mib, ParseMibError, SignedDuration};
+use std::ops::Range;
+
+use model::{GpuNeed, GpuSet, Mib, Setting, SignedDuration};
 
 use crate::SyntaxErrorKind;
 
 /// What a line asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attributes {
-    /// `vram=`: the most memory it will use of each GPU, in MiB; nothing where
-    /// it needs its GPUs to itself.
+    /// `vram=`: the most memory it will use of each GPU, in MiB.
     pub vram: Option<Mib>,
-    /// `gpus=`: how many GPUs it needs.
-    pub gpus: NonZeroU16,
+    /// `gpus=`: how many GPUs it needs, or which part of one; one where the line
+    /// does not say.
+    pub gpus: Option<GpuNeed>,
     /// `timeout=`: how long it may run, to the millisecond.
     pub timeout: Option<SignedDuration>,
     /// `retries=`: how often it is run again after it ran out of GPU memory;
@@ -23,14 +23,27 @@ pub struct Attributes {
     pub retries: Option<u32>,
     /// `cancel`: it shall not start, or shall stop.
     pub cancel: bool,
+    /// `priority=`: the lower, the earlier; lines of the same priority take their
+    /// turns in file order.
+    pub priority: i32,
+    /// `on=`: the only GPUs it may have; nothing where any will do.
+    pub on: Option<GpuSet>,
+    /// `cuda`: whether its command gets its GPUs as `--cuda`, and by which numbers.
+    pub cuda: Option<CudaIds>,
+    /// `name=`: what it is called beside its number.
+    pub name: Option<Box<str>>,
+    /// `conda=`, `cwd=`, `env.NAME=`: what it runs in and with.
+    pub setting: Setting,
 }
 
-/// A hundred years, in milliseconds: any more is a slip of the pen.
-const TIMEOUT_MOST_MS: u128 = 36_525 * 24 * 3_600_000;
-
-/// Digits of a fraction that are looked at. The next would be worth less than
-/// a millionth of a millisecond.
-const FRACTION_DIGITS: usize = 18;
+/// By which numbers a command is told its GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CudaIds {
+    /// Their indices on this machine, as in `CUDA_VISIBLE_DEVICES`.
+    Index,
+    /// From 0, as the job sees them behind `CUDA_VISIBLE_DEVICES`.
+    Visible,
+}
 
 /// One wrong word of a block.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,14 +53,12 @@ pub(crate) struct BadAttribute {
     pub(crate) kind: SyntaxErrorKind,
 }
 
-impl Default for Attributes {
-    /// What a line without a block asks for: one GPU to itself.
-    fn default() -> Self {
-        Self { vram: None, gpus: NonZeroU16::MIN, timeout: None, retries: None, cancel: false }
-    }
-}
-
 impl Attributes {
+    /// How many GPUs the line asks for, if it says nothing, one.
+    pub fn gpu_need(&self) -> GpuNeed {
+        self.gpus.unwrap_or(GpuNeed::ONE)
+    }
+
     /// Reads what stands between the brackets. Of a repeated attribute the last
     /// one counts; an error is of the first wrong word.
     pub(crate) fn parse(block: &str) -> Result<Self, BadAttribute> {
@@ -59,20 +70,35 @@ impl Attributes {
     }
 
     fn take_word(&mut self, word: &str) -> Result<(), SyntaxErrorKind> {
-        let Some((key, value)) = word.split_once('=') else {
-            if word.eq_ignore_ascii_case("cancel") {
-                self.cancel = true;
-                return Ok(());
-            }
-            return Err(SyntaxErrorKind::Malformed { token: word.to_owned() });
-        };
+        let Some((key, value)) = word.split_once('=') else { return self.take_flag(word) };
+        if let Some((prefix, variable)) = key.split_once('.')
+            && prefix.eq_ignore_ascii_case("env")
+        {
+            self.setting.env.insert(values::variable(variable)?, value.into());
+            return Ok(());
+        }
         let key = key.to_lowercase();
         match key.as_str() {
-            "vram" => self.vram = Some(parse_vram(value)?),
-            "gpus" => self.gpus = parse_integer("gpus", value, 1, u32::from(u16::MAX))?,
-            "timeout" => self.timeout = Some(parse_timeout(value)?),
-            "retries" => self.retries = Some(parse_integer("retries", value, 0, u32::MAX)?),
+            "vram" => self.vram = Some(values::vram(value)?),
+            "gpus" => self.gpus = Some(values::gpus(value)?),
+            "timeout" => self.timeout = Some(values::timeout(value)?),
+            "retries" => self.retries = Some(values::integer("retries", value, 0, u32::MAX)?),
+            "priority" => self.priority = values::priority(value)?,
+            "on" => self.on = Some(values::gpu_set(value)?),
+            "cuda" => self.cuda = Some(values::cuda(value)?),
+            "name" => self.name = Some(values::text("name", value)?),
+            "conda" => self.setting.conda = Some(values::text("conda", value)?),
+            "cwd" => self.setting.cwd = Some(values::text("cwd", value)?),
             _ => return Err(SyntaxErrorKind::Unknown { key }),
+        }
+        Ok(())
+    }
+
+    fn take_flag(&mut self, word: &str) -> Result<(), SyntaxErrorKind> {
+        match word.to_ascii_lowercase().as_str() {
+            "cancel" => self.cancel = true,
+            "cuda" => self.cuda = Some(CudaIds::Index),
+            _ => return Err(SyntaxErrorKind::Malformed { token: word.to_owned() }),
         }
         Ok(())
     }
@@ -89,212 +115,5 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, word)| !word.is_empty())
 }
 
-fn parse_vram(value: &str) -> Result<Mib, SyntaxErrorKind> {
-    Mib::parse(value).map_err(|error| {
-        let value = value.to_owned();
-        match error {
-            ParseMibError::Malformed => SyntaxErrorKind::VramMalformed { value },
-            ParseMibError::NotPositive => SyntaxErrorKind::VramNotPositive { value },
-            ParseMibError::TooLarge => SyntaxErrorKind::VramTooLarge { value },
-        }
-    })
-}
-
-/// Reads a number written in decimal digits alone; `least` and `most` are the
-/// bounds of its type.
-fn parse_integer<T: FromStr<Err = ParseIntError>>(
-    attribute: &'static str,
-    value: &str,
-    least: u32,
-    most: u32,
-) -> Result<T, SyntaxErrorKind> {
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(SyntaxErrorKind::NotInteger { attribute, value: value.to_owned() });
-    }
-    let too_small = || SyntaxErrorKind::TooSmall { attribute, least, value: value.to_owned() };
-    if digits.len() < value.len() {
-        return Err(too_small());
-    }
-    digits.parse().map_err(|error: ParseIntError| {
-        if *error.kind() == IntErrorKind::Zero {
-            too_small()
-        } else {
-            SyntaxErrorKind::TooLarge { attribute, most, value: value.to_owned() }
-        }
-    })
-}
-
-/// Reads a decimal number with an optional unit, `s` (the default), `m`, `h` or
-/// `d` in any case. Half a millisecond rounds up.
-fn parse_timeout(value: &str) -> Result<SignedDuration, SyntaxErrorKind> {
-    let malformed = || SyntaxErrorKind::TimeoutMalformed { value: value.to_owned() };
-    let too_long = || SyntaxErrorKind::TimeoutTooLong { value: value.to_owned() };
-    let digits = value.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
-    let (number, unit) = value.split_at(digits);
-    let unit_ms: u128 = match unit {
-        "" | "s" | "S" => 1_000,
-        "m" | "M" => 60_000,
-        "h" | "H" => 3_600_000,
-        "d" | "D" => 86_400_000,
-        _ => return Err(malformed()),
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
-        return Err(malformed());
-    }
-    let whole: u64 = whole.parse().map_err(|_| too_long())?;
-    let (mut part, mut scale) = (0_u128, 1_u128);
-    for digit in fraction.bytes().take(FRACTION_DIGITS) {
-        part = part * 10 + u128::from(digit - b'0');
-        scale *= 10;
-    }
-    let ms = u128::from(whole) * unit_ms + (part * unit_ms + scale / 2) / scale;
-    match i64::try_from(ms) {
-        Ok(0) => Err(SyntaxErrorKind::TimeoutNotPositive { value: value.to_owned() }),
-        Ok(millis) if ms <= TIMEOUT_MOST_MS => Ok(SignedDuration::from_millis(millis)),
-        _ => Err(too_long()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `expect` lists what differs from a line without a block.
-    #[track_caller]
-    fn check(block: &str, expect: &str) {
-        let found = match Attributes::parse(block) {
-            Ok(attributes) => describe(&attributes),
-            Err(bad) => format!("{}: {}", &block[bad.span], bad.kind),
-        };
-        assert_eq!(found, expect, "[{block}]");
-    }
-
-    fn describe(attributes: &Attributes) -> String {
-        let mut words = Vec::new();
-        if let Some(vram) = attributes.vram {
-            words.push(vram.to_string());
-        }
-        if attributes.gpus.get() != 1 {
-            words.push(format!("{} GPUs", attributes.gpus));
-        }
-        if let Some(timeout) = attributes.timeout {
-            words.push(format!("{} ms", timeout.as_millis()));
-        }
-        if let Some(retries) = attributes.retries {
-            words.push(format!("{retries} retries"));
-        }
-        if attributes.cancel {
-            words.push("cancel".to_owned());
-        }
-        words.join(", ")
-    }
-
-    #[test]
-    fn good_blocks() {
-        check("", "");
-        check(" \t ", "");
-        check("vram=12000", "12000 MiB");
-        check("vram=12.5", "12 MiB");
-        check("vram=8G", "8192 MiB");
-        check("vram=22GiB gpus=2", "22528 MiB, 2 GPUs");
-        check("vram=512mb", "512 MiB");
-        check("VRAM=1g\tGpus=4", "1024 MiB, 4 GPUs");
-        check("vram=1G vram=2G", "2048 MiB");
-        check("gpus=1", "");
-        check("gpus=008", "8 GPUs");
-        check("gpus=65535", "65535 GPUs");
-        check("timeout=90", "90000 ms");
-        check("timeout=90s", "90000 ms");
-        check("timeout=15M", "900000 ms");
-        check("timeout=2h", "7200000 ms");
-        check("timeout=1.5d", "129600000 ms");
-        check("timeout=0.0005", "1 ms");
-        check("timeout=1.0005", "1001 ms");
-        check("timeout=1.0004999999999999999999999999", "1000 ms");
-        check("timeout=0.00000001d", "1 ms");
-        check("timeout=36525d", "3155760000000 ms");
-        check("retries=0", "0 retries");
-        check("retries=4294967295", "4294967295 retries");
-        check("cancel", "cancel");
-        check("CANCEL vram=8G", "8192 MiB, cancel");
-        check("vram=8G\u{3000}gpus=2", "8192 MiB, 2 GPUs");
-    }
-
-    #[test]
-    fn bad_vram() {
-        let malformed = |word: &str| {
-            let value = &word["vram=".len()..];
-            check(word, &format!("{word}: cannot parse vram value '{value}' (use MiB or a G/GiB suffix)"));
-        };
-        for word in ["vram=", "vram=-5", "vram=+5", "vram=1e3", "vram=8k", "vram=1T", "vram=.5G", "vram=5.G"]
-        {
-            malformed(word);
-        }
-        malformed("vram=\u{ff19}G");
-        malformed("vram=8G=9G");
-        check("vram=0", "vram=0: vram must be positive, got '0'");
-        check("vram=0.4", "vram=0.4: vram must be positive, got '0.4'");
-        check("vram=17179869184", "vram=17179869184: vram is too large, got '17179869184'");
-    }
-
-    #[test]
-    fn bad_timeout() {
-        let malformed = |word: &str| {
-            let value = &word["timeout=".len()..];
-            check(word, &format!("{word}: cannot parse duration '{value}' (use s/m/h/d)"));
-        };
-        for word in ["timeout=", "timeout=1h30m", "timeout=1w", "timeout=-1", "timeout=1.", "timeout=.5"] {
-            malformed(word);
-        }
-        malformed("timeout=1.2.3");
-        malformed("timeout=\u{663}s");
-        check("timeout=0", "timeout=0: timeout must be positive, got '0'");
-        check("timeout=0.0004", "timeout=0.0004: timeout must be positive, got '0.0004'");
-        check("timeout=36526d", "timeout=36526d: timeout is too long, got '36526d' (at most 36525d)");
-        let huge = "9".repeat(30);
-        let too_long = format!("timeout={huge}: timeout is too long, got '{huge}' (at most 36525d)");
-        check(&format!("timeout={huge}"), &too_long);
-    }
-
-    #[test]
-    fn bad_integers() {
-        for value in ["", "two", "+2", "1_0", "2.0", "0x2", "\u{ff12}", "-", "--1"] {
-            for key in ["gpus", "retries"] {
-                let expect = format!("{key}={value}: {key} must be an integer, got '{value}'");
-                check(&format!("{key}={value}"), &expect);
-            }
-        }
-        check("gpus=0", "gpus=0: gpus must be >= 1, got 0");
-        check("gpus=-1", "gpus=-1: gpus must be >= 1, got -1");
-        check("gpus=65536", "gpus=65536: gpus must be <= 65535, got 65536");
-        check("retries=-1", "retries=-1: retries must be >= 0, got -1");
-        check("retries=4294967296", "retries=4294967296: retries must be <= 4294967295, got 4294967296");
-    }
-
-    #[test]
-    fn no_attributes() {
-        let unknown = |word: &str, key: &str| {
-            let known = "(known: vram, gpus, timeout, retries, cancel)";
-            check(word, &format!("{word}: unknown attribute '{key}' {known}"));
-        };
-        unknown("Mem=8G", "mem");
-        unknown("cancel=1", "cancel");
-        unknown("=5", "");
-        let malformed = |block: &str, word: &str| {
-            let expected = "(expected key=value, or bare 'cancel')";
-            check(block, &format!("{word}: malformed attribute '{word}' {expected}"));
-        };
-        malformed("x", "x");
-        malformed("vram=8 G", "G");
-        malformed("cancel vram = 8G", "vram");
-        malformed("cancel, gpus=2", "cancel,");
-    }
-
-    #[test]
-    fn the_first_wrong_word_is_told() {
-        check("gpus=0 vram=x", "gpus=0: gpus must be >= 1, got 0");
-        check("vram=8G  vram=x", "vram=x: cannot parse vram value 'x' (use MiB or a G/GiB suffix)");
-    }
-}
+mod tests;

@@ -38,7 +38,7 @@ pub enum SyntaxErrorKind {
         token: String,
     },
     /// There is no such attribute, or `cancel` was given a value.
-    #[error("unknown attribute {} (known: vram, gpus, timeout, retries, cancel)", Quoted(.key))]
+    #[error("unknown attribute {} (known: vram, gpus, timeout, retries, cancel, priority, on, cuda, conda, name, cwd, env.NAME)", Quoted(.key))]
     Unknown {
         /// Its name, in lower case.
         key: String,
@@ -79,7 +79,57 @@ pub enum SyntaxErrorKind {
         /// The value.
         value: String,
     },
-    /// `gpus` or `retries` is not written in decimal digits alone.
+    /// `gpus` is not a decimal number.
+    #[error("gpus must be a number such as 2 or 0.5, got {}", Quoted(.value))]
+    GpusMalformed {
+        /// The value.
+        value: String,
+    },
+    /// `gpus` is not more than nothing.
+    #[error("gpus must be positive, got {}", Quoted(.value))]
+    GpusNotPositive {
+        /// The value.
+        value: String,
+    },
+    /// `priority` does not fit into 32 bits.
+    #[error("priority is out of range, got {}", Told(.value))]
+    PriorityOutOfRange {
+        /// The value.
+        value: String,
+    },
+    /// `on` is not a list of GPUs.
+    #[error("on must be a list of GPUs, got {} ({why})", Quoted(.value))]
+    NotGpus {
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// `cuda` has a value that means nothing.
+    #[error("cuda must be 'index' or 'visible', got {}", Quoted(.value))]
+    CudaMalformed {
+        /// The value.
+        value: String,
+    },
+    /// An attribute that needs a text has none.
+    #[error("{attribute} has no value")]
+    NoValue {
+        /// Which.
+        attribute: &'static str,
+    },
+    /// What follows `env.` is not the name of a variable.
+    #[error("{} is not the name of a variable", Quoted(.name))]
+    NotVariable {
+        /// What does.
+        name: String,
+    },
+    /// The variable is ours to set.
+    #[error("{name} is set by gpusched")]
+    ReservedVariable {
+        /// Its name.
+        name: String,
+    },
+    /// `retries` or `priority` is not written in decimal digits alone.
     #[error("{attribute} must be an integer, got {}", Quoted(.value))]
     NotInteger {
         /// Which of the two.
@@ -87,10 +137,10 @@ pub enum SyntaxErrorKind {
         /// The value.
         value: String,
     },
-    /// `gpus` or `retries` is too small.
+    /// `retries` is too small.
     #[error("{attribute} must be >= {least}, got {}", Told(.value))]
     TooSmall {
-        /// Which of the two.
+        /// Which attribute.
         attribute: &'static str,
         /// The least it may be.
         least: u32,
@@ -135,7 +185,12 @@ impl SyntaxErrorKind {
             Self::Malformed { token } => malformed_remedy(token),
             Self::Unknown { key } if key == "cancel" => Some("write 'cancel' without a value"),
             Self::Unknown { key } => is_shell(key).then_some(SHELL_TEST),
-            Self::VramMalformed { value } | Self::NotInteger { value, .. } => comma_remedy(value),
+            Self::VramMalformed { value }
+            | Self::GpusMalformed { value }
+            | Self::NotInteger { value, .. } => comma_remedy(value),
+            Self::NotGpus { .. } => Some("write indices and ranges with commas between them, such as 0-3,5"),
+            Self::NotVariable { .. } => Some("write env.NAME=value"),
+            Self::ReservedVariable { .. } => Some("drop it: jobs get it by themselves"),
             Self::TimeoutMalformed { value } => {
                 comma_remedy(value).or(Some("write one number with one unit, such as 1.5h"))
             }
@@ -148,6 +203,10 @@ impl SyntaxErrorKind {
             | Self::VramNotPositive { .. }
             | Self::TimeoutNotPositive { .. }
             | Self::TimeoutTooLong { .. }
+            | Self::GpusNotPositive { .. }
+            | Self::PriorityOutOfRange { .. }
+            | Self::CudaMalformed { .. }
+            | Self::NoValue { .. }
             | Self::TooSmall { .. }
             | Self::TooLarge { .. } => None,
         }
@@ -157,7 +216,9 @@ impl SyntaxErrorKind {
 fn malformed_remedy(token: &str) -> Option<&'static str> {
     let word = token.to_ascii_lowercase();
     match word.as_str() {
-        "vram" | "gpus" | "timeout" | "retries" => Some("write key=value without spaces around the '='"),
+        "vram" | "gpus" | "timeout" | "retries" | "priority" | "on" | "conda" | "name" | "cwd" => {
+            Some("write key=value without spaces around the '='")
+        }
         "g" | "gb" | "gib" | "m" | "mb" | "mib" | "s" | "h" | "d" => {
             Some("write a number and its unit without a space")
         }

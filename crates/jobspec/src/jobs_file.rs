@@ -271,10 +271,14 @@ impl<'t> Blocks<'t> {
 
     fn add(&mut self, block: &'t str) -> Result<u32, BadAttribute> {
         let attributes = Attributes::parse(block)?;
-        let class = *self.by_value.entry(attributes).or_insert_with(|| {
-            self.classes.push(attributes);
-            fits(self.classes.len() - 1)
-        });
+        let class = if let Some(class) = self.by_value.get(&attributes) {
+            *class
+        } else {
+            let class = fits(self.classes.len());
+            self.classes.push(attributes.clone());
+            self.by_value.insert(attributes, class);
+            class
+        };
         self.by_text.insert(block, class);
         Ok(class)
     }

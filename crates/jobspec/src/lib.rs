@@ -24,7 +24,7 @@ mod key;
 mod sequence;
 
 pub use align::{Alignment, Origin, align};
-pub use attributes::Attributes;
+pub use attributes::{Attributes, CudaIds};
 pub use error::{LONGEST_COMMAND, LineNo, SyntaxError, SyntaxErrorKind};
 pub use jobs_file::{JobsFile, parse_jobs_file};
 pub use key::digest_of;

@@ -31,7 +31,7 @@ fn jobs(file: &JobsFile) -> Vec<Job> {
             file.key(i).to_string(),
             file.command(i).to_owned(),
             wants.vram.map(|vram| vram.get().into()),
-            wants.gpus.get().into(),
+            wants.gpu_need().count().get().into(),
             wants.timeout.map(|timeout| timeout.as_secs_f64()),
             wants.retries.unwrap_or(0).into(),
             wants.cancel,
@@ -40,10 +40,20 @@ fn jobs(file: &JobsFile) -> Vec<Job> {
     (0..file.len()).map(job).collect()
 }
 
-/// An error in the tool's words, without our advice.
+/// An error in the tool's words, without our advice. There are more attributes
+/// here, and `gpus` takes parts of a GPU.
 fn words(error: &SyntaxError) -> String {
-    format!("jobs file line {}: {}", error.line, error.kind)
+    let ours = format!("jobs file line {}: {}", error.line, error.kind);
+    let ours = ours.replace("must be a number such as 2 or 0.5,", "must be an integer,");
+    let ours = ours.replace(", priority, on, cuda, conda, name, cwd, env.NAME)", ")");
+    match ours.split_once("gpus must be positive, got '") {
+        Some((line, value)) => format!("{line}gpus must be >= 1, got {}", value.trim_end_matches('\'')),
+        None => ours,
+    }
 }
+
+/// What is an error there and means something here.
+const MORE_HERE: [&str; 2] = ["unknown attribute 'priority'", "gpus must be an integer, got '2.0'"];
 
 /// What is wrong with our reading, if anything is.
 fn fault(recorded: &Recorded) -> Option<String> {
@@ -51,6 +61,9 @@ fn fault(recorded: &Recorded) -> Option<String> {
     let ours = errors.first().map(words);
     if recorded.refused.is_some() {
         return errors.is_empty().then(|| format!("taken: {:?}", jobs(&file)));
+    }
+    if recorded.error.as_ref().is_some_and(|theirs| MORE_HERE.iter().any(|more| theirs.contains(more))) {
+        return (ours == recorded.error).then(|| "an error".to_owned());
     }
     if ours != recorded.error {
         return Some(format!("{ours:?}"));

@@ -1,5 +1,6 @@
 //! Starting an attempt, stopping it, and what is seen of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,35 @@ pub struct Launch {
     pub command: String,
     /// The GPUs it gets, ascending by index.
     pub gpus: Vec<(GpuIndex, GpuUuid)>,
+    /// What it runs in and with, besides what all jobs inherit.
+    pub setting: Setting,
+}
+
+/// What a job runs in and with, besides what all jobs inherit.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Setting {
+    /// The Python environment to activate: the name or the prefix of one of
+    /// conda's, or the directory of a venv.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conda: Option<Box<str>>,
+    /// The directory it starts in; relative to that of the scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<Box<str>>,
+    /// Variables it gets, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<Box<str>, Box<str>>,
+    /// The Python script its command runs, which must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<Box<str>>,
+}
+
+/// Where an attempt's output is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPart {
+    /// The name of its log in the log directory.
+    pub name: Box<str>,
+    /// Where in that file its part begins, in bytes.
+    pub from: u64,
 }
 
 /// How a process ended.
@@ -48,6 +78,8 @@ pub enum Presence {
         pid: Pid,
         /// For how long it has run.
         elapsed: SignedDuration,
+        /// Where its output goes.
+        log: LogPart,
     },
     /// Its leading process has ended.
     Ended {
@@ -108,6 +140,18 @@ pub struct SignalError(pub String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot tell which jobs run: {0}")]
 pub struct SurveyError(pub String);
+
+impl fmt::Debug for Setting {
+    /// Without the values of variables: there are tokens among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting")
+            .field("conda", &self.conda)
+            .field("cwd", &self.cwd)
+            .field("env", &self.env.keys())
+            .field("script", &self.script)
+            .finish()
+    }
+}
 
 impl Exit {
     /// Whether it is success.

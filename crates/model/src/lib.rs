@@ -6,14 +6,19 @@
 mod attempt;
 mod bytes;
 mod gpu;
+mod gpu_set;
 mod ids;
+mod need;
 mod ratio;
 
 pub use attempt::{
-    AttemptSighting, Exit, Launch, LaunchError, Presence, SignalError, StopSignal, SurveyError, Unavailable,
+    AttemptSighting, Exit, Launch, LaunchError, LogPart, Presence, Setting, SignalError, StopSignal,
+    SurveyError, Unavailable,
 };
 pub use bytes::{Mib, ParseMibError};
 pub use gpu::{ComputeApp, Gpu, GpuIndex, GpuSnapshot, GpuUuid, Health, Percent};
+pub use gpu_set::{GpuSet, ParseGpuSetError};
 pub use ids::{AttemptId, JobKey, JobNo, ParseIdError, Pid};
 pub use jiff::{SignedDuration, Timestamp};
+pub use need::{GpuNeed, ParseGpuNeedError, Share};
 pub use ratio::Ratio;

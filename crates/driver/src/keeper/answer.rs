@@ -4,7 +4,7 @@ use std::fs::File;
 use std::rc::Rc;
 
 use engine::keeper::KeeperRecord;
-use model::{AttemptId, Launch, LaunchError, Pid, StopSignal, Timestamp};
+use model::{AttemptId, Launch, LaunchError, Pid, Setting, StopSignal, Timestamp};
 
 use crate::keeper::launch::Surroundings;
 use crate::keeper::serve::Keeper;
@@ -30,7 +30,7 @@ impl Keeper {
         for request in requests {
             match request {
                 Request::Launch { attempt, no, command, gpus } => {
-                    launches.push(Launch { attempt, no, command, gpus });
+                    launches.push(Launch { attempt, no, command, gpus, setting: Setting::default() });
                     if launches.len() == BATCH {
                         self.launch(id, std::mem::take(&mut launches));
                         self.reap_if_told();

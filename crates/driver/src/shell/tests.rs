@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use backend::GpuBackend;
 use model::{
-    ComputeApp, GpuIndex, GpuSnapshot, JobKey, JobNo, LaunchError, Pid, SignedDuration, Unavailable,
+    ComputeApp, GpuIndex, GpuSnapshot, JobKey, JobNo, LaunchError, Pid, Setting, SignedDuration, Unavailable,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -170,7 +170,8 @@ fn the_gpus_are_read_when_asked() {
 fn a_launch_without_a_keeper_is_refused() {
     let mut rig = rig().begun();
     let attempt = JobKey::new([0; 6], 0).attempt(1);
-    let launch = Launch { attempt, no: JobNo(1), command: "a".into(), gpus: Vec::new() };
+    let launch =
+        Launch { attempt, no: JobNo(1), command: "a".into(), gpus: Vec::new(), setting: Setting::default() };
     rig.shell.perform(Effect::Launch(launch));
     let until = rig.shell.now() + SignedDuration::from_secs(10);
     let told = rig.shell.next(Some(until));

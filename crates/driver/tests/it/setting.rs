@@ -9,6 +9,7 @@ use driver::host::{HostNews, KeeperConfig, KeeperHost};
 use driver::proc::Process;
 use model::{
     AttemptId, AttemptSighting, Exit, GpuIndex, GpuUuid, JobKey, JobNo, Launch, LaunchError, Pid, Presence,
+    Setting,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
@@ -45,6 +46,7 @@ pub(crate) fn launch(no: u32, command: &str) -> Launch {
         no: JobNo(no),
         command: command.to_owned(),
         gpus: vec![(GpuIndex(0), GpuUuid("GPU-a".into())), (GpuIndex(3), GpuUuid("GPU-b".into()))],
+        setting: Setting::default(),
     }
 }
 

@@ -68,11 +68,17 @@ impl Queue {
 
     fn start(&mut self, request: &Request, line: usize, gpus: Vec<GpuIndex>, turn: &mut Turn) {
         let (key, no) = (self.lines.key(line), self.lines.entry(line).no);
-        let attributes = *self.lines.file.attributes(line);
+        let attributes = self.lines.file.attributes(line).clone();
         let command = self.lines.file.command(line).to_owned();
         let attempt = key.attempt(self.durable.job(key).map_or(0, |job| job.attempts) + 1);
         let devices = gpus.iter().filter_map(|gpu| Some((*gpu, self.node.device(*gpu)?.uuid.clone())));
-        let launch = Launch { attempt, no, command: command.clone(), gpus: devices.collect() };
+        let launch = Launch {
+            attempt,
+            no,
+            command: command.clone(),
+            gpus: devices.collect(),
+            setting: attributes.setting,
+        };
         self.lines.pop_waiting(request);
         self.lines.set_state(line, LineState::Running);
         self.lines.set_journalled(line);

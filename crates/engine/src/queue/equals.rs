@@ -50,20 +50,20 @@ impl Versions<'_> {
     }
 
     fn settle(&self, group: Range<usize>, fates: &mut [Fate]) {
-        let mut lines: BTreeMap<Attributes, Vec<usize>> = BTreeMap::new();
-        let mut places: BTreeMap<Attributes, Vec<usize>> = BTreeMap::new();
+        let mut lines: BTreeMap<&Attributes, Vec<usize>> = BTreeMap::new();
+        let mut places: BTreeMap<&Attributes, Vec<usize>> = BTreeMap::new();
         for line in group.filter(|line| self.old[*line].state != LineState::Held) {
             match fates[line] {
                 Fate::Replaced => continue,
                 Fate::Gone => {}
-                Fate::At(place) => places.entry(*self.file.attributes(place)).or_default().push(place),
+                Fate::At(place) => places.entry(self.file.attributes(place)).or_default().push(place),
             }
             fates[line] = Fate::Gone;
-            lines.entry(*self.old_file.attributes(line)).or_default().push(line);
+            lines.entry(self.old_file.attributes(line)).or_default().push(line);
         }
         let mut others = Vec::new();
         for (block, mut same) in lines {
-            let Some(here) = places.get_mut(&block) else {
+            let Some(here) = places.get_mut(block) else {
                 others.extend(same);
                 continue;
             };

@@ -67,7 +67,7 @@ impl Queue {
         for line in 0..self.lines.len() {
             let entry = self.lines.entry(line);
             if entry.state == LineState::Running && lost.contains(&entry.no) {
-                let attributes = *self.lines.file.attributes(line);
+                let attributes = self.lines.file.attributes(line);
                 if let Some(live) = self.live.get_mut(&entry.no) {
                     live.line = Some(index(line));
                     live.timeout = attributes.timeout;
@@ -169,7 +169,11 @@ pub(super) fn request_of(lines: &Lines, durable: &Durable, line: usize) -> Reque
     let attributes = lines.file.attributes(line);
     let next = durable.next_vram(lines.entry(line).no, || lines.key(line));
     match next {
-        Some(next) => Request { vram: next.vram, gpus: attributes.gpus, alone: next.alone },
-        None => Request { vram: attributes.vram, gpus: attributes.gpus, alone: attributes.vram.is_none() },
+        Some(next) => Request { vram: next.vram, gpus: attributes.gpu_need().count(), alone: next.alone },
+        None => Request {
+            vram: attributes.vram,
+            gpus: attributes.gpu_need().count(),
+            alone: attributes.vram.is_none(),
+        },
     }
 }

@@ -55,11 +55,14 @@ fn errors_and_remedies() {
     malformed("[cancel, gpus=2] y", "cancel,", "; separate attributes by spaces, not commas");
     malformed("[\u{1b}[2J] y", "\\u{1b}[2J", "");
     let commas = "; separate attributes by spaces, not commas";
-    check("[gpus=2,vram=8G] y", &[&format!("line 1: gpus must be an integer, got '2,vram=8G'{commas}")]);
+    check(
+        "[gpus=2,vram=8G] y",
+        &[&format!("line 1: gpus must be a number such as 2 or 0.5, got '2,vram=8G'{commas}")],
+    );
     check(
         "[cancel=1] y",
         &["line 1: unknown attribute 'cancel' (known: vram, gpus, timeout, retries, \
-                             cancel); write 'cancel' without a value"],
+           cancel, priority, on, cuda, conda, name, cwd, env.NAME); write 'cancel' without a value"],
     );
     check(
         "[timeout=1h30m] y",
@@ -108,8 +111,7 @@ fn spans_count_from_the_start_of_the_line_as_it_is_in_the_file() {
 
 #[test]
 fn each_set_of_attributes_is_kept_once() {
-    let (file, errors) =
-        parse_jobs_file("a\n[vram=8G] b\n[gpus=1] c\n[vram=8192] d\n[cancel] e\n[vram=8G] f\n");
+    let (file, errors) = parse_jobs_file("a\n[vram=8G] b\n[ ] c\n[vram=8192] d\n[cancel] e\n[vram=8G] f\n");
     assert_eq!(errors, []);
     assert_eq!((0..file.len()).map(|i| file.class(i)).collect::<Vec<_>>(), [0, 1, 0, 1, 2, 1]);
     assert_eq!(file.classes().len(), 3);
