@@ -6,8 +6,9 @@ mod external;
 mod placement;
 mod reservation;
 mod shortfall;
+mod slot;
 
 pub use budget::Occupant;
-pub use placement::{Device, Node, Placement, Request, Rules, headroom, place};
+pub use placement::{Device, Node, Placement, Request, Rules, Thresholds, headroom, place};
 pub use reservation::{keep_free, reserve};
 pub use shortfall::{Infeasible, Obstacle, Shortfall};

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
-use model::{Gpu, GpuIndex, GpuSnapshot, GpuUuid, Health, Mib, Ratio};
+use model::{Gpu, GpuIndex, GpuNeed, GpuSet, GpuSnapshot, GpuUuid, Health, Mib, Percent, Ratio, Share};
 
 use crate::external::ExternalPeaks;
+use crate::slot::slots;
 use crate::{Infeasible, Obstacle, Occupant, Shortfall};
 
 /// The rules of placement, the same for all jobs.
@@ -21,6 +22,17 @@ pub struct Rules {
     /// How much more than its peak a process is expected to use one day, where
     /// there is no declaration to go by.
     pub spike_buffer: Ratio,
+    /// Above what a GPU takes no new job.
+    pub thresholds: Thresholds,
+}
+
+/// Above what a GPU takes no new job, whoever uses it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Thresholds {
+    /// Memory in use, as a fraction of what there is; nothing means any.
+    pub memory: Option<Ratio>,
+    /// `utilization.gpu`, as a fraction; nothing means any.
+    pub load: Option<Ratio>,
 }
 
 /// What a job asks for.
@@ -28,11 +40,24 @@ pub struct Rules {
 pub struct Request {
     /// The memory it declares, in MiB on each of its GPUs.
     pub vram: Option<Mib>,
-    /// On how many GPUs.
-    pub gpus: NonZeroU16,
+    /// How many GPUs, or which part of one.
+    pub gpus: GpuNeed,
     /// Whether it wants idle GPUs to itself, each with `vram` in all. A job that
-    /// declares nothing always does.
+    /// declares nothing and needs whole GPUs always does.
     pub alone: bool,
+    /// The only GPUs it may have; nothing where any will do.
+    pub on: Option<GpuSet>,
+}
+
+/// In which way a job wants its GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// To itself, each with so much memory in all.
+    Alone(Option<Mib>),
+    /// So much memory of each, beside others.
+    Memory(Mib),
+    /// A part of one, with so much memory, else with that part of its memory.
+    Part(Share, Option<Mib>),
 }
 
 /// A GPU that is there now, as far as placement is concerned.
@@ -46,6 +71,8 @@ pub struct Device {
     pub usable: Option<Mib>,
     /// What is in use by anybody, in MiB.
     pub used: Option<Mib>,
+    /// `utilization.gpu`, whoever causes it.
+    pub utilization: Option<Percent>,
     /// What to keep for processes that are not ours, in MiB.
     pub external: Mib,
     /// Why it takes no new jobs, in words, if it does not.
@@ -64,6 +91,7 @@ pub struct Node {
     /// Which GPU had each index first.
     uuids: BTreeMap<GpuIndex, GpuUuid>,
     peaks: ExternalPeaks,
+    paused: GpuSet,
 }
 
 /// Whether and where a job can run.
@@ -78,9 +106,31 @@ pub enum Placement {
 }
 
 impl Request {
-    /// What it declares, if it is content to share its GPUs.
-    pub(crate) fn shared(&self) -> Option<Mib> {
-        self.vram.filter(|_| !self.alone)
+    /// What a line that says this much asks for.
+    pub fn new(vram: Option<Mib>, gpus: GpuNeed, on: Option<GpuSet>) -> Self {
+        Self { vram, gpus, alone: vram.is_none() && gpus.part().is_none(), on }
+    }
+
+    pub(crate) fn wish(&self) -> Wish {
+        match (self.gpus, self.vram) {
+            (GpuNeed::Part(share), vram) if !self.alone => Wish::Part(share, vram),
+            (GpuNeed::Whole(_), Some(vram)) if !self.alone => Wish::Memory(vram),
+            (GpuNeed::Part(_) | GpuNeed::Whole(_), vram) => Wish::Alone(vram),
+        }
+    }
+
+    /// What has to stay free beside its declaration: nothing where it has none,
+    /// or has the GPU to itself.
+    fn margin(&self, rules: &Rules) -> Mib {
+        match self.wish() {
+            Wish::Memory(_) | Wish::Part(_, Some(_)) => rules.margin,
+            Wish::Alone(_) | Wish::Part(_, None) => Mib::ZERO,
+        }
+    }
+
+    /// Whether it may have this GPU.
+    pub(crate) fn allows(&self, gpu: GpuIndex) -> bool {
+        self.on.is_none_or(|on| on.contains(gpu))
     }
 }
 
@@ -95,7 +145,23 @@ impl Node {
             seen: BTreeMap::new(),
             uuids: BTreeMap::new(),
             peaks: ExternalPeaks::default(),
+            paused: GpuSet::default(),
         }
+    }
+
+    /// Has these GPUs take no new jobs, and all others take them again.
+    pub fn pause(&mut self, gpus: GpuSet) {
+        self.paused = gpus;
+    }
+
+    /// Whether a GPU was told to take no new jobs.
+    pub fn is_paused(&self, gpu: GpuIndex) -> bool {
+        self.paused.contains(gpu)
+    }
+
+    /// Whether there ever was such a GPU among the allowed ones.
+    pub fn knows(&self, gpu: GpuIndex) -> bool {
+        self.seen.contains_key(&gpu)
     }
 
     /// Takes in what the GPUs look like now.
@@ -121,6 +187,7 @@ impl Node {
                 uuid: gpu.uuid.clone(),
                 usable: gpu.usable(),
                 used,
+                utilization: gpu.utilization,
                 external: used.map_or(held, |used| held.max(used.saturating_sub(ours_on(gpu, snapshot)))),
                 trouble: trouble(gpu).or_else(|| (*known_as != gpu.uuid).then(|| RENUMBERED.to_owned())),
             };
@@ -145,14 +212,16 @@ impl Node {
 
     /// The most memory one of the allowed GPUs was ever able to give, in MiB.
     pub fn largest(&self) -> Option<Mib> {
-        self.largest_for(NonZeroU16::MIN)
+        self.largest_for(NonZeroU16::MIN, None)
     }
 
     /// The most memory that each of so many allowed GPUs was ever able to give,
-    /// in MiB: the most a job on that many GPUs can have. Nothing where fewer
-    /// are known.
-    pub fn largest_for(&self, gpus: NonZeroU16) -> Option<Mib> {
-        let mut sizes: Vec<Mib> = self.seen.values().copied().flatten().collect();
+    /// in MiB: the most a job on that many GPUs can have, where it may have only
+    /// those `on` a list. Nothing where fewer are known.
+    pub fn largest_for(&self, gpus: NonZeroU16, on: Option<GpuSet>) -> Option<Mib> {
+        let may = |gpu: &GpuIndex| on.is_none_or(|on| on.contains(*gpu));
+        let seen = self.seen.iter().filter(|(gpu, _)| may(gpu));
+        let mut sizes: Vec<Mib> = seen.filter_map(|(_, size)| *size).collect();
         sizes.sort_unstable();
         sizes.into_iter().rev().nth(usize::from(gpus.get()) - 1)
     }
@@ -160,15 +229,24 @@ impl Node {
     /// Why `request` can never be met, if it can't. A GPU of unknown size might
     /// be large enough for anything.
     fn infeasible(&self, request: &Request, rules: &Rules) -> Option<Infeasible> {
-        let needed = request.gpus.get();
-        if self.seen.len() < usize::from(needed) {
-            return Some(Infeasible::TooFewGpus { needed, usable: self.seen.len() });
+        let needed = request.gpus.count().get();
+        let seen = || self.seen.iter().filter(|(gpu, _)| request.allows(**gpu)).map(|(_, size)| size);
+        let usable = seen().count();
+        if usable < usize::from(needed) {
+            return Some(match request.on {
+                None => Infeasible::TooFewGpus { needed, usable },
+                Some(on) => Infeasible::TooFewAllowed { needed, usable, on },
+            });
         }
         let declared = request.vram?;
-        let margin = request.shared().map_or(Mib::ZERO, |_| rules.margin);
+        let margin = request.margin(rules);
         let large = |size: &&Option<Mib>| size.is_none_or(|size| size >= declared + margin);
-        (self.seen.values().filter(large).count() < usize::from(needed))
-            .then(|| Infeasible::TooLittleMemory { declared, margin, needed, largest: self.largest() })
+        (seen().filter(large).count() < usize::from(needed)).then(|| Infeasible::TooLittleMemory {
+            declared,
+            margin,
+            needed,
+            largest: self.largest(),
+        })
     }
 
     /// The allowed GPUs that take no new jobs now, whatever those need, and why.
@@ -184,16 +262,21 @@ impl Node {
     }
 
     /// The GPUs that are not there now but were.
-    fn absent(&self) -> impl Iterator<Item = GpuIndex> {
+    pub(crate) fn absent(&self) -> impl Iterator<Item = GpuIndex> {
         self.seen.keys().copied().filter(|gpu| !self.present.contains_key(gpu))
     }
 }
 
 impl Device {
-    /// What it has to spare once `reserved` is kept for jobs of ours. Nothing is
-    /// known where the use by others is not: they may have taken all of it.
-    fn spare(&self, reserved: Mib) -> Option<Mib> {
-        self.used.and(self.usable).map(|usable| usable.saturating_sub(self.external + reserved))
+    /// What it has for jobs of ours. Nothing is known where the use by others is
+    /// not: they may have taken all of it.
+    pub fn room(&self) -> Option<Mib> {
+        self.used.and(self.usable).map(|usable| usable.saturating_sub(self.external))
+    }
+
+    /// What it has to spare once `reserved` is kept for jobs of ours.
+    pub(crate) fn spare(&self, reserved: Mib) -> Option<Mib> {
+        self.room().map(|room| room.saturating_sub(reserved))
     }
 }
 
@@ -204,7 +287,7 @@ pub fn headroom<'a>(
     occupants: impl IntoIterator<Item = &'a Occupant>,
     rules: &Rules,
 ) -> Option<Mib> {
-    let budgets = occupants.into_iter().map(|occupant| occupant.budget(device.index, rules.spike_buffer));
+    let budgets = occupants.into_iter().map(|occupant| occupant.budget(device, rules.spike_buffer));
     device.spare(budgets.sum())
 }
 
@@ -227,15 +310,16 @@ pub fn place<'a>(
     }
     let mut fitting = Vec::new();
     let mut obstacles = Vec::new();
-    for slot in slots(node, occupants, rules) {
-        match slot.offer(request, rules) {
+    for slot in slots(node, occupants, rules).iter().filter(|slot| request.allows(slot.device.index)) {
+        match slot.below(&rules.thresholds).and_then(|()| slot.offer(request, rules)) {
             Ok(headroom) => fitting.push((headroom, slot.device.index)),
             Err(obstacle) => obstacles.push(obstacle),
         }
     }
-    let needed = usize::from(request.gpus.get());
+    let needed = usize::from(request.gpus.count().get());
     if fitting.len() < needed {
-        obstacles.extend(node.absent().map(|gpu| Obstacle::Absent { gpu }));
+        let absent = node.absent().filter(|gpu| request.allows(*gpu));
+        obstacles.extend(absent.map(|gpu| Obstacle::Absent { gpu }));
         obstacles.sort_by_key(Obstacle::distance);
         return Placement::Wait(shortfall(request, fitting.len(), obstacles, rules));
     }
@@ -245,91 +329,14 @@ pub fn place<'a>(
     Placement::Now(chosen)
 }
 
-/// A GPU and what our jobs hold of it.
-pub(crate) struct Slot<'n> {
-    pub(crate) device: &'n Device,
-    pub(crate) reserved: Mib,
-    pub(crate) held: bool,
-    pub(crate) closed: bool,
-}
-
-/// The GPUs that are there, with the occupants entered, in one pass over them.
-pub(crate) fn slots<'n, 'a>(
-    node: &'n Node,
-    occupants: impl IntoIterator<Item = &'a Occupant>,
-    rules: &Rules,
-) -> Vec<Slot<'n>> {
-    let empty = |device| Slot { device, reserved: Mib::ZERO, held: false, closed: false };
-    let mut slots: Vec<Slot<'_>> = node.devices().map(empty).collect();
-    for occupant in occupants {
-        for &gpu in &occupant.gpus {
-            if let Ok(at) = slots.binary_search_by_key(&gpu, |slot| slot.device.index) {
-                let slot = &mut slots[at];
-                slot.reserved = slot.reserved + occupant.budget(gpu, rules.spike_buffer);
-                slot.held = true;
-                slot.closed |= occupant.declared.is_none();
-            }
-        }
-    }
-    slots
-}
-
-impl Slot<'_> {
-    /// How tightly the job would fit (the smaller the better), or why it doesn't.
-    pub(crate) fn offer(&self, request: &Request, rules: &Rules) -> Result<Mib, Obstacle> {
-        let gpu = self.device.index;
-        if let Some(why) = &self.device.trouble {
-            return Err(Obstacle::Trouble { gpu, why: why.clone() });
-        }
-        if self.closed {
-            return Err(Obstacle::HeldAlone { gpu });
-        }
-        match request.shared() {
-            Some(vram) => self.share(vram, rules),
-            None => self.give_whole(request.vram, rules).map(|()| Mib::ZERO),
-        }
-    }
-
-    /// What it has to spare, if that is enough for a job that shares.
-    fn share(&self, vram: Mib, rules: &Rules) -> Result<Mib, Obstacle> {
-        let gpu = self.device.index;
-        if rules.exclusive && self.held {
-            return Err(Obstacle::Held { gpu });
-        }
-        let headroom = self.device.spare(self.reserved).ok_or(Obstacle::Unknown { gpu })?;
-        if headroom < vram + rules.margin {
-            return Err(Obstacle::Full { gpu, headroom });
-        }
-        Ok(headroom)
-    }
-
-    /// Whether it is idle, and large enough for a job that wants it whole.
-    fn give_whole(&self, vram: Option<Mib>, rules: &Rules) -> Result<(), Obstacle> {
-        let Device { index: gpu, usable, used, external, .. } = *self.device;
-        if let Some(vram) = vram {
-            let usable = usable.ok_or(Obstacle::Unknown { gpu })?;
-            if usable < vram {
-                return Err(Obstacle::TooSmall { gpu, usable });
-            }
-        }
-        if self.held {
-            return Err(Obstacle::Held { gpu });
-        }
-        if used.is_none() {
-            return Err(Obstacle::Unknown { gpu });
-        }
-        if external >= rules.idle_threshold {
-            return Err(Obstacle::InUse { gpu, external, idle_threshold: rules.idle_threshold });
-        }
-        Ok(())
-    }
-}
-
 fn shortfall(request: &Request, fitting: usize, obstacles: Vec<Obstacle>, rules: &Rules) -> Shortfall {
-    let needed = request.gpus.get();
-    match request.shared() {
-        Some(declared) => Shortfall::Memory { needed, declared, margin: rules.margin, fitting, obstacles },
-        None => Shortfall::Idle { needed, vram: request.vram, fitting, obstacles },
+    let needed = request.gpus.count().get();
+    match request.wish() {
+        Wish::Memory(declared) => {
+            Shortfall::Memory { needed, declared, margin: rules.margin, fitting, obstacles }
+        }
+        Wish::Part(share, vram) => Shortfall::Part { share, vram, margin: rules.margin, obstacles },
+        Wish::Alone(vram) => Shortfall::Idle { needed, vram, fitting, obstacles },
     }
 }
 

@@ -6,9 +6,10 @@
 
 use std::cmp::Reverse;
 
-use model::{GpuIndex, Mib};
+use model::GpuIndex;
 
-use crate::placement::{Slot, slots};
+use crate::placement::Wish;
+use crate::slot::{Slot, slots};
 use crate::{Node, Occupant, Request, Rules};
 
 /// The GPUs to keep for a job that can't run now, ascending by index: those
@@ -22,9 +23,9 @@ pub fn reserve<'a>(
     rules: &Rules,
     kept: &[GpuIndex],
 ) -> Option<Vec<GpuIndex>> {
-    let needed = usize::from(request.gpus.get());
+    let needed = usize::from(request.gpus.count().get());
     let mut candidates: Vec<Slot<'_>> =
-        slots(node, occupants, rules).into_iter().filter(|slot| would_do(slot, request, rules)).collect();
+        slots(node, occupants, rules).into_iter().filter(|slot| slot.would_do(request, rules)).collect();
     // Who is there alone may need it all, and how long it stays nobody knows.
     candidates.sort_by_key(|slot| {
         let Slot { device, reserved, closed, .. } = *slot;
@@ -39,14 +40,12 @@ pub fn reserve<'a>(
 /// What stands for the waiting job on the GPUs that are kept for it: later jobs
 /// find room only beside it.
 pub fn keep_free(request: &Request, gpus: Vec<GpuIndex>, rules: &Rules) -> Occupant {
-    let declared = request.shared().map(|vram| vram + rules.margin);
-    Occupant { gpus, declared, ..Occupant::default() }
-}
-
-/// Whether the job could run there if none of ours did.
-fn would_do(slot: &Slot<'_>, request: &Request, rules: &Rules) -> bool {
-    let empty = Slot { device: slot.device, reserved: Mib::ZERO, held: false, closed: false };
-    empty.offer(request, rules).is_ok()
+    let (declared, share) = match request.wish() {
+        Wish::Memory(vram) => (Some(vram + rules.margin), None),
+        Wish::Part(share, vram) => (vram.map(|vram| vram + rules.margin), Some(share)),
+        Wish::Alone(_) => (None, None),
+    };
+    Occupant { gpus, declared, share, ..Occupant::default() }
 }
 
 #[cfg(test)]
@@ -54,16 +53,17 @@ mod tests {
     use std::collections::BTreeMap;
     use std::num::NonZeroU16;
 
-    use model::{Gpu, GpuSnapshot, GpuUuid, Health, Ratio};
+    use model::{Gpu, GpuNeed, GpuSnapshot, GpuUuid, Health, Mib, Ratio};
 
     use super::*;
-    use crate::{Placement, place};
+    use crate::{Placement, Thresholds, place};
 
     const RULES: Rules = Rules {
         idle_threshold: Mib::new(200),
         margin: Mib::new(512),
         exclusive: false,
         spike_buffer: Ratio::ZERO,
+        thresholds: Thresholds { memory: None, load: None },
     };
 
     /// A machine with GPUs of 24,576 MiB, and so much of each used by others.
@@ -91,8 +91,7 @@ mod tests {
     }
 
     fn request(vram: Option<u32>, gpus: u16) -> Request {
-        let gpus = NonZeroU16::new(gpus).unwrap();
-        Request { vram: vram.map(Mib::new), gpus, alone: vram.is_none() }
+        Request::new(vram.map(Mib::new), GpuNeed::Whole(NonZeroU16::new(gpus).unwrap()), None)
     }
 
     #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::{GpuIndex, Mib};
+use model::{GpuIndex, GpuSet, Mib, Ratio, Share};
 
 /// Why a job can never run on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +14,16 @@ pub enum Infeasible {
         needed: u16,
         /// How many were ever seen, of those that may be used.
         usable: usize,
+    },
+    /// Too few of those it may have are there.
+    #[error("needs {needed} GPUs but only {usable} of those it may use ({on}) are usable")]
+    TooFewAllowed {
+        /// How many it needs.
+        needed: u16,
+        /// How many of them were ever seen.
+        usable: usize,
+        /// Those it may have.
+        on: GpuSet,
     },
     /// Too few GPUs are large enough, even when empty.
     #[error("declared {declared} + {margin} margin exceeds total capacity of {needed} required GPU(s)")]
@@ -48,6 +58,17 @@ pub enum Shortfall {
         /// Why the others don't, the nearest first.
         obstacles: Vec<Obstacle>,
     },
+    /// No GPU has such a part of it left, or the memory that goes with it.
+    Part {
+        /// The part.
+        share: Share,
+        /// What it declared.
+        vram: Option<Mib>,
+        /// What has to stay free beside that.
+        margin: Mib,
+        /// Why the GPUs don't do, the nearest first.
+        obstacles: Vec<Obstacle>,
+    },
     /// Too few GPUs are idle.
     Idle {
         /// How many it needs.
@@ -70,6 +91,29 @@ pub enum Obstacle {
         gpu: GpuIndex,
         /// What it has to spare.
         headroom: Mib,
+    },
+    /// Too much of it is given away in parts.
+    Taken {
+        /// The GPU.
+        gpu: GpuIndex,
+        /// The part that is left.
+        left: Share,
+    },
+    /// Its memory or its load is above the threshold.
+    Above {
+        /// The GPU.
+        gpu: GpuIndex,
+        /// Which of the two, in a word.
+        what: &'static str,
+        /// What was measured.
+        percent: u8,
+        /// The threshold.
+        limit: Ratio,
+    },
+    /// It was told to take no new jobs.
+    Paused {
+        /// The GPU.
+        gpu: GpuIndex,
     },
     /// Others use too much of it for it to count as idle.
     InUse {
@@ -122,13 +166,16 @@ impl Obstacle {
     pub(crate) fn distance(&self) -> (u8, u32) {
         match self {
             Self::Full { headroom, .. } => (0, u32::MAX - headroom.get()),
-            Self::InUse { external, .. } => (1, external.get()),
-            Self::Held { .. } => (2, 0),
-            Self::HeldAlone { .. } => (3, 0),
-            Self::Absent { .. } => (4, 0),
-            Self::Unknown { .. } => (5, 0),
-            Self::Trouble { .. } => (6, 0),
-            Self::TooSmall { .. } => (7, 0),
+            Self::Taken { .. } => (1, 0),
+            Self::Above { percent, .. } => (2, u32::from(*percent)),
+            Self::InUse { external, .. } => (3, external.get()),
+            Self::Held { .. } => (4, 0),
+            Self::HeldAlone { .. } => (5, 0),
+            Self::Paused { .. } => (6, 0),
+            Self::Absent { .. } => (7, 0),
+            Self::Unknown { .. } => (8, 0),
+            Self::Trouble { .. } => (9, 0),
+            Self::TooSmall { .. } => (10, 0),
         }
     }
 }
@@ -144,6 +191,13 @@ impl fmt::Display for Shortfall {
             Self::Memory { needed, declared, margin, fitting, obstacles } => {
                 write!(f, "needs {needed} GPUs with {} + {margin} each", declared.get())?;
                 (*needed, fitting, obstacles)
+            }
+            Self::Part { share, vram, margin, obstacles } => {
+                write!(f, "needs {share} of a GPU")?;
+                if let Some(vram) = vram {
+                    write!(f, " with {} + {margin}", vram.get())?;
+                }
+                (1, &0, obstacles)
             }
             Self::Idle { needed, vram, fitting, obstacles } => {
                 write!(f, "needs {needed} idle GPU{}", if *needed == 1 { "" } else { "s" })?;
@@ -167,6 +221,11 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full { gpu, headroom } => write!(f, "GPU {gpu} comes closest with {headroom} free"),
+            Self::Taken { gpu, left } => write!(f, "GPU {gpu} has {left} of it left"),
+            Self::Above { gpu, what, percent, limit } => {
+                write!(f, "GPU {gpu} is at {percent}% {what}, above the threshold of {limit}")
+            }
+            Self::Paused { gpu } => write!(f, "GPU {gpu} is paused"),
             Self::InUse { gpu, external, idle_threshold } => {
                 write!(
                     f,

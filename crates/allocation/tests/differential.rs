@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
-use allocation::{Node, Occupant, Placement, Request, Rules, place};
-use model::{ComputeApp, Gpu, GpuIndex, GpuSnapshot, GpuUuid, Health, JobKey, Mib, Pid, Ratio};
+use allocation::{Node, Occupant, Placement, Request, Rules, Thresholds, place};
+use model::{ComputeApp, Gpu, GpuIndex, GpuNeed, GpuSnapshot, GpuUuid, Health, JobKey, Mib, Pid, Ratio};
 use serde::Deserialize;
 
 const RECORDED: &str = include_str!("../../../tests/data/placement.jsonl");
@@ -77,6 +77,7 @@ impl Machine {
             margin: Mib::new(margin),
             exclusive,
             spike_buffer: Ratio::new(spike_buffer).unwrap(),
+            thresholds: Thresholds::default(),
         }
     }
 
@@ -119,7 +120,13 @@ fn app(&(gpu, pid, used, job): &SeenProcess) -> ComputeApp {
 
 fn occupant((gpus, declared, now, peak): &Job) -> Occupant {
     let mib = |each: &BTreeMap<GpuIndex, u32>| each.iter().map(|(gpu, mib)| (*gpu, Mib::new(*mib))).collect();
-    Occupant { gpus: gpus.clone(), declared: declared.map(Mib::new), now: mib(now), peak: mib(peak) }
+    Occupant {
+        gpus: gpus.clone(),
+        declared: declared.map(Mib::new),
+        share: None,
+        now: mib(now),
+        peak: mib(peak),
+    }
 }
 
 fn answer(placement: Placement) -> Answer {
@@ -139,7 +146,7 @@ fn jobs_go_where_the_python_tool_puts_them() {
         let (node, occupants) = (machine.node(&rules), machine.occupants());
         for asked in &machine.requests {
             let vram = asked.vram.map(Mib::new);
-            let request = Request { vram, gpus: asked.gpus, alone: vram.is_none() };
+            let request = Request::new(vram, GpuNeed::Whole(asked.gpus), None);
             let found = answer(place(&request, &node, &occupants, &rules));
             if found != *asked.ours.as_ref().unwrap_or(&asked.theirs) {
                 wrong.push(format!("line {line}, {asked:?}: {found:?}\n{text}"));

@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
-use allocation::{Device, Node, Occupant, Placement, Request, Rules, headroom, place};
-use model::{ComputeApp, Gpu, GpuIndex, GpuSnapshot, GpuUuid, Health, JobKey, Mib, Pid, Ratio};
+use allocation::{Device, Node, Occupant, Placement, Request, Rules, Thresholds, headroom, place};
+use model::{
+    ComputeApp, Gpu, GpuIndex, GpuNeed, GpuSet, GpuSnapshot, GpuUuid, Health, JobKey, Mib, Percent, Pid,
+    Ratio, Share,
+};
 use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;
@@ -23,12 +26,14 @@ struct Scene {
     occupants: Vec<Occupant>,
     request: Request,
     rules: Rules,
+    paused: GpuSet,
 }
 
 impl Scene {
     fn node(&self) -> Node {
         let mut node = Node::new(None);
         node.observe(&self.snapshot, &self.rules);
+        node.pause(self.paused);
         node
     }
 
@@ -37,11 +42,32 @@ impl Scene {
     }
 
     fn needed(&self) -> usize {
-        usize::from(self.request.gpus.get())
+        usize::from(self.request.gpus.count().get())
     }
 
     fn shares(&self) -> bool {
-        self.request.vram.is_some() && !self.request.alone
+        !self.request.alone
+    }
+
+    /// The part it needs.
+    fn part(&self) -> Option<Share> {
+        self.request.gpus.part().filter(|_| self.shares())
+    }
+
+    /// Whether a part of a GPU stands for memory somewhere.
+    fn reckons_in_parts(&self) -> bool {
+        let job = |job: &Occupant| job.share.is_some() && job.declared.is_none();
+        self.occupants.iter().any(job) || (self.part().is_some() && self.request.vram.is_none())
+    }
+
+    /// What the job takes of a GPU's memory.
+    fn newcomer(&self, device: &Device) -> u64 {
+        let need = match (self.request.vram, self.part()) {
+            (Some(vram), _) => vram + self.rules.margin,
+            (None, Some(share)) => share.of(device.room().unwrap()),
+            (None, None) => Mib::ZERO,
+        };
+        u64::from(need.get())
     }
 
     fn jobs_on(&self, gpu: GpuIndex) -> impl Iterator<Item = &Occupant> {
@@ -50,40 +76,56 @@ impl Scene {
 
     /// What is spoken for on a GPU, in whole numbers that cannot overflow.
     fn taken(&self, device: &Device) -> u64 {
-        let budget = |job: &Occupant| u64::from(job.budget(device.index, self.rules.spike_buffer).get());
+        let budget = |job: &Occupant| u64::from(job.budget(device, self.rules.spike_buffer).get());
         u64::from(device.external.get()) + self.jobs_on(device.index).map(budget).sum::<u64>()
     }
 
     /// Whether a GPU may take the job now.
     fn suits(&self, device: &Device) -> bool {
         let jobs = self.jobs_on(device.index).count();
-        let closed = self.jobs_on(device.index).any(|job| job.declared.is_none());
-        if device.trouble.is_some() || closed {
+        let closed = self.jobs_on(device.index).any(Occupant::is_alone);
+        let barred = self.paused.contains(device.index)
+            || self.request.on.is_some_and(|on| !on.contains(device.index))
+            || self.is_above(device);
+        if device.trouble.is_some() || closed || barred {
             return false;
         }
         let usable = device.usable.map(|usable| u64::from(usable.get()));
         let vram = self.request.vram.map(|vram| u64::from(vram.get()));
         let room = |need: u64| usable.is_some_and(|usable| need <= usable);
-        match vram {
-            Some(vram) if self.shares() => {
-                let need = vram + u64::from(self.rules.margin.get()) + self.taken(device);
-                device.used.is_some() && room(need) && !(self.rules.exclusive && jobs > 0)
-            }
-            whole => {
-                let idle = device.used.is_some() && device.external < self.rules.idle_threshold && jobs == 0;
-                idle && whole.is_none_or(room)
-            }
+        let quiet = device.used.is_some() && device.external < self.rules.idle_threshold;
+        if !self.shares() {
+            return quiet && jobs == 0 && vram.is_none_or(room);
         }
+        let taken: f64 = self.jobs_on(device.index).filter_map(|job| job.share).map(Share::get).sum();
+        let part_is_left = self.part().is_none_or(|part| taken + part.get() <= 1.0 + 1.0e-9);
+        device.used.is_some()
+            && device.usable.is_some()
+            && (vram.is_some() || quiet)
+            && room(self.taken(device) + self.newcomer(device))
+            && part_is_left
+            && !(self.rules.exclusive && jobs > 0)
+    }
+
+    fn is_above(&self, device: &Device) -> bool {
+        let Thresholds { memory, load } = self.rules.thresholds;
+        let used = device.used.zip(device.usable).filter(|(_, usable)| *usable > Mib::ZERO);
+        let used = used.map(|(used, usable)| f64::from(used.get()) / f64::from(usable.get()));
+        let busy = device.utilization.map(|percent| f64::from(percent.0) / 100.0);
+        [(used, memory), (busy, load)]
+            .into_iter()
+            .any(|(now, limit)| now.zip(limit).is_some_and(|(now, limit)| now > limit.get()))
     }
 
     /// Whether the machine, all its GPUs empty and well, may be able to run it.
     fn feasible(&self) -> bool {
         let margin = if self.shares() { self.rules.margin } else { Mib::ZERO };
+        let may = |gpu: &&Gpu| self.request.on.is_none_or(|on| on.contains(gpu.index));
         let large = |gpu: &&Gpu| match (gpu.usable(), self.request.vram) {
             (Some(usable), Some(vram)) => gpu.mig || gpu.health != Health::Healthy || vram + margin <= usable,
             _ => true,
         };
-        self.snapshot.gpus.values().filter(large).count() >= self.needed()
+        self.snapshot.gpus.values().filter(may).filter(large).count() >= self.needed()
     }
 }
 
@@ -99,6 +141,7 @@ prop_compose! {
         known in prop_oneof![8 => Just([true; 3]), 1 => any::<[bool; 3]>()],
         mig in prop::bool::weighted(0.05),
         sick in prop::bool::weighted(0.05),
+        utilization in weighted(0.5, (0_u8..=100).prop_map(Percent)),
     ) -> Gpu {
         let used = used.min(total);
         let free = (total - used).saturating_sub(reserved);
@@ -109,7 +152,7 @@ prop_compose! {
             total: cell(total, known[0]),
             used: cell(used, known[1]),
             free: cell(free, known[2]),
-            utilization: None,
+            utilization,
             mig,
             health: if sick { Health::Lost("it fell off the bus".into()) } else { Health::Healthy },
         }
@@ -143,11 +186,21 @@ prop_compose! {
     fn occupant()(
         gpus in subsequence((0..GPUS).map(GpuIndex).collect::<Vec<_>>(), 1..3),
         declared in weighted(0.9, mib(9_000)),
+        part in weighted(0.3, 0.05..0.33),
         now in usage(),
         peak in usage(),
     ) -> Occupant {
-        Occupant { gpus, declared, now, peak }
+        let share = part.and_then(Share::new);
+        let gpus = if share.is_some() { vec![gpus[0]] } else { gpus };
+        Occupant { gpus, declared, share, now, peak }
     }
+}
+
+/// Each GPU with this probability.
+fn gpu_set(probability: f64) -> impl Strategy<Value = GpuSet> {
+    vec(prop::bool::weighted(probability), usize::from(GPUS)).prop_map(|chosen| {
+        (0..).zip(chosen).filter(|(_, chosen)| *chosen).map(|(gpu, _)| GpuIndex(gpu)).collect()
+    })
 }
 
 prop_compose! {
@@ -156,18 +209,23 @@ prop_compose! {
         margin in (0_u32..=1_000).prop_map(Mib::new),
         exclusive in prop::bool::weighted(0.1),
         spike_buffer in (0.0..0.5).prop_filter_map("no ratio", Ratio::new),
+        memory in weighted(0.3, (0.5..1.0).prop_filter_map("no ratio", Ratio::new)),
+        load in weighted(0.3, (0.5..1.0).prop_filter_map("no ratio", Ratio::new)),
     ) -> Rules {
-        Rules { idle_threshold, margin, exclusive, spike_buffer }
+        let thresholds = Thresholds { memory, load };
+        Rules { idle_threshold, margin, exclusive, spike_buffer, thresholds }
     }
 }
 
 prop_compose! {
     fn request()(
         vram in weighted(0.8, mib(12_000)),
-        gpus in prop_oneof![3 => Just(1_u16), 2 => Just(2), 1 => Just(3)].prop_filter_map("zero", NonZeroU16::new),
+        gpus in prop_oneof![3 => Just(1.0), 2 => Just(2.0), 1 => Just(3.0), 3 => 0.05..1.0],
         alone in prop::bool::weighted(0.2),
+        on in weighted(0.2, gpu_set(0.6)),
     ) -> Request {
-        Request { vram, gpus, alone: alone || vram.is_none() }
+        let request = Request::new(vram, GpuNeed::from_gpus(gpus).unwrap(), on);
+        Request { alone: alone || request.alone, ..request }
     }
 }
 
@@ -177,8 +235,9 @@ prop_compose! {
         occupants in vec(occupant(), 0..4),
         request in request(),
         rules in rules(),
+        paused in gpu_set(0.05),
     ) -> Scene {
-        Scene { snapshot, occupants, request, rules }
+        Scene { snapshot, occupants, request, rules, paused }
     }
 }
 
@@ -208,12 +267,11 @@ proptest! {
         if !scene.shares() {
             return Ok(());
         }
-        let newcomer = u64::from((scene.request.vram.unwrap() + scene.rules.margin).get());
         let node = scene.node();
         for gpu in gpus {
             let device = node.device(gpu).unwrap();
             let usable = u64::from(device.usable.unwrap().get());
-            prop_assert!(scene.taken(device) + newcomer <= usable, "{:?}", device);
+            prop_assert!(scene.taken(device) + scene.newcomer(device) <= usable, "{:?}", device);
         }
     }
 
@@ -254,6 +312,10 @@ proptest! {
     #[test]
     fn more_free_memory_delays_nothing(scene in scene(), gpu in 0..GPUS, more in mib(9_000), of_others: bool) {
         let Placement::Now(_) = scene.answer() else { return Ok(()) };
+        if scene.reckons_in_parts() {
+            // Then the parts grow as well.
+            return Ok(());
+        }
         let mut roomier = scene.clone();
         let Some(gpu) = roomier.snapshot.gpus.get_mut(&GpuIndex(gpu)) else { return Ok(()) };
         let (Some(used), Some(free)) = (gpu.used, gpu.free) else { return Ok(()) };
@@ -279,6 +341,7 @@ proptest! {
         let mut node = scene.node();
         let mut less = scene.snapshot.clone();
         less.gpus.remove(&GpuIndex(gone));
+        node.pause(GpuSet::default());
         node.observe(&less, &scene.rules);
         let answer = place(&scene.request, &node, &scene.occupants, &scene.rules);
         prop_assert!(!matches!(answer, Placement::Never(_)), "{:?}", answer);

@@ -8,6 +8,9 @@ use crate::Mib;
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Ratio(f64);
 
+/// It is never NaN.
+impl Eq for Ratio {}
+
 /// What the sixth decimal is rounded by.
 const HALF_A_MILLIONTH: f64 = 0.000_000_5;
 

@@ -21,6 +21,7 @@ fn rules() -> Rules {
         margin: Mib::new(512),
         exclusive: false,
         spike_buffer: Ratio::new(0.10).unwrap(),
+        thresholds: Thresholds::default(),
     }
 }
 
@@ -33,7 +34,7 @@ fn job(gpus: &[u16], declared: Option<u32>) -> Occupant {
 }
 
 fn ask(gpus: u16, vram: Option<u32>) -> Request {
-    Request { vram: vram.map(Mib::new), gpus: NonZeroU16::new(gpus).unwrap(), alone: vram.is_none() }
+    Request::new(vram.map(Mib::new), GpuNeed::Whole(NonZeroU16::new(gpus).unwrap()), None)
 }
 
 fn node(gpus: &[Gpu]) -> Node {
@@ -206,7 +207,7 @@ fn the_largest_size_ever_seen_counts() {
     let mut node = node(&[gpu(0, 80000, 0), gpu(1, 24000, 0)]);
     let sick = Gpu { health: Health::Lost("it fell off the bus".into()), ..gpu(0, 90000, 0) };
     node.observe(&snapshot(&[sick, gpu(1, 20000, 0)]), &rules());
-    let each_of = |gpus| node.largest_for(NonZeroU16::new(gpus).unwrap()).map(Mib::get);
+    let each_of = |gpus| node.largest_for(NonZeroU16::new(gpus).unwrap(), None).map(Mib::get);
     assert_eq!(node.largest(), Some(Mib::new(80000)));
     assert_eq!([1, 2, 3].map(each_of), [Some(80000), Some(24000), None]);
 }
@@ -216,7 +217,7 @@ fn only_allowed_gpus_count() {
     let mut node = Node::new(Some(BTreeSet::from([GpuIndex(1)])));
     node.observe(&snapshot(&[gpu(0, 80000, 0), gpu(1, 24000, 0)]), &rules());
     assert_eq!(node.largest(), Some(Mib::new(24000)));
-    assert_eq!(node.largest_for(NonZeroU16::new(2).unwrap()), None);
+    assert_eq!(node.largest_for(NonZeroU16::new(2).unwrap(), None), None);
     check_by(&rules(), &node, &[], ask(1, None), "now [1]");
     check_by(&rules(), &node, &[], ask(2, None), "never: needs 2 GPUs but only 1 are usable");
 }
@@ -242,4 +243,115 @@ fn only_what_is_known_to_be_ours_is_not_external() {
     assert_eq!(external(used, vec![app(1, Some(1000), false)]), Some(9000));
     assert_eq!(external(used, vec![app(1, Some(9999), true)]), Some(0));
     assert_eq!(external(None, vec![app(1, Some(8000), true), app(2, Some(1000), false)]), Some(1100));
+}
+
+fn part(share: f64, vram: Option<u32>) -> Request {
+    Request::new(vram.map(Mib::new), GpuNeed::from_gpus(share).unwrap(), None)
+}
+
+fn part_of(gpu: u16, share: f64, declared: Option<u32>) -> Occupant {
+    Occupant { share: Share::new(share), ..job(&[gpu], declared) }
+}
+
+#[test]
+fn parts_share_a_gpu_up_to_all_of_it() {
+    let gpus = [gpu(0, 24_576, 0), gpu(1, 24_576, 0)];
+    check(&gpus, &[], part(0.5, None), "now [0]");
+    check(&gpus, &[part_of(0, 0.5, None)], part(0.5, None), "now [0]");
+    check(&gpus, &[part_of(0, 0.6, None)], part(0.5, None), "now [1]");
+    let full = [part_of(0, 0.7, None), part_of(1, 0.75, None)];
+    check(&gpus, &full, part(0.5, None), "needs 0.5 of a GPU; GPU 0 has 0.3 of it left");
+    // A job that needs a whole GPU to itself stays away, and keeps parts away.
+    check(&gpus, &[part_of(0, 0.1, None)], ask(1, None), "now [1]");
+    check(
+        &gpus[..1],
+        &[job(&[0], None)],
+        part(0.1, None),
+        "needs 0.1 of a GPU; GPU 0 is held by a job that has it to itself",
+    );
+}
+
+#[test]
+fn a_part_comes_with_its_memory() {
+    let gpus = [gpu(0, 24_576, 76)];
+    // Half of the 24,500 MiB that others leave.
+    check(&gpus, &[job(&[0], Some(12_250))], part(0.5, None), "now [0]");
+    check(
+        &gpus,
+        &[job(&[0], Some(12_251))],
+        part(0.5, None),
+        "needs 0.5 of a GPU; GPU 0 comes closest with 12249 MiB free",
+    );
+    check(&gpus, &[part_of(0, 0.5, None)], ask(1, Some(11_738)), "now [0]");
+    check(
+        &gpus,
+        &[part_of(0, 0.5, None)],
+        ask(1, Some(11_739)),
+        "needs 11739 + 512 MiB; GPU 0 comes closest with 12250 MiB free",
+    );
+    // With a declaration it is the declaration that counts.
+    check(&gpus, &[part_of(0, 0.5, Some(2000))], part(0.5, Some(20_000)), "now [0]");
+    check(
+        &gpus,
+        &[part_of(0, 0.5, Some(2000))],
+        part(0.5, Some(22_000)),
+        "needs 0.5 of a GPU with 22000 + 512 MiB; GPU 0 comes closest with 22500 MiB free",
+    );
+    let busy = [gpu(0, 24_576, 9000)];
+    check(
+        &busy,
+        &[],
+        part(0.5, None),
+        "needs 0.5 of a GPU; GPU 0 has 9000 MiB used by other processes (idle means below 200 MiB)",
+    );
+    check(&busy, &[], part(0.5, Some(9000)), "now [0]");
+}
+
+#[test]
+fn only_allowed_gpus_that_are_not_paused() {
+    let gpus = [gpu(0, 24_576, 0), gpu(1, 24_576, 0), gpu(2, 24_576, 0)];
+    let on = |list: &str| Request { on: Some(GpuSet::parse(list).unwrap()), ..ask(1, None) };
+    check(&gpus, &[], on("1-2"), "now [1]");
+    check(
+        &gpus,
+        &[job(&[1], None)],
+        on("1"),
+        "needs 1 idle GPU; GPU 1 is held by a job that has it to itself",
+    );
+    check(&gpus, &[], on("7"), "never: needs 1 GPUs but only 0 of those it may use (7) are usable");
+    let mut node = node(&gpus);
+    node.pause(GpuSet::parse("0,1").unwrap());
+    check_by(&rules(), &node, &[], ask(1, None), "now [2]");
+    check_by(&rules(), &node, &[], on("0"), "needs 1 idle GPU; GPU 0 is paused");
+    check_by(&rules(), &node, &[], ask(2, None), "needs 2 idle GPUs, and there is only 1; GPU 0 is paused");
+}
+
+#[test]
+fn above_a_threshold_nothing_new_starts() {
+    let ratio = |value| Some(Ratio::new(value).unwrap());
+    let thresholds = Thresholds { memory: ratio(0.8), load: ratio(0.8) };
+    let rules = Rules { thresholds, idle_threshold: Mib::new(u32::MAX), ..rules() };
+    let loaded = |percent, used| Gpu { utilization: Some(Percent(percent)), ..gpu(0, 10_000, used) };
+    let check = |gpu: Gpu, occupants: &[Occupant], request, expect| {
+        check_by(&rules, &node(&[gpu]), occupants, request, expect);
+    };
+    check(loaded(80, 8000), &[], ask(1, None), "now [0]");
+    check(
+        loaded(81, 0),
+        &[],
+        ask(1, None),
+        "needs 1 idle GPU; GPU 0 is at 81% load, above the threshold of 80%",
+    );
+    check(
+        loaded(0, 8001),
+        &[],
+        ask(1, Some(100)),
+        "needs 100 + 512 MiB; GPU 0 is at 81% memory, above the threshold of 80%",
+    );
+    check(
+        loaded(90, 100),
+        &[part_of(0, 0.5, None)],
+        part(0.5, None),
+        "needs 0.5 of a GPU; GPU 0 is at 90% load, above the threshold of 80%",
+    );
 }
