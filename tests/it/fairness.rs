@@ -1,8 +1,8 @@
 //! No job waits for ever behind smaller ones, and that costs next to nothing.
 
-use allocation::Rules;
+use allocation::{Rules, Thresholds};
 use backend_sim::packing::{Played, Workload, play};
-use engine::queue::{Config, Patience};
+use engine::queue::{Config, LaunchAttempts, Patience};
 use model::{Mib, Ratio, SignedDuration};
 
 const GPU: Mib = Mib::new(24_576);
@@ -15,6 +15,7 @@ fn config(overtakings: u32) -> Config {
             margin: Mib::new(512),
             exclusive: false,
             spike_buffer: tenth,
+            thresholds: Thresholds::default(),
         },
         tolerance: tenth,
         oom_retries: 0,
@@ -25,6 +26,7 @@ fn config(overtakings: u32) -> Config {
         grace: SignedDuration::from_secs(10),
         patience: Patience { overtakings, time: SignedDuration::from_hours(1000) },
         retry_failed: false,
+        launch_attempts: LaunchAttempts::ONCE,
     }
 }
 

@@ -42,6 +42,13 @@ const MARKS: &[&str] = &[
     "deletes a line",
     "moves a line",
     "appends a line",
+    "something was asked for",
+    "a GPU was paused",
+    "a part of a GPU was given",
+    "a job could not be started",
+    "a job is to be started again",
+    "a job could not be started often enough",
+    "a job is run again because somebody asked",
 ];
 
 fn number(name: &str) -> Option<u64> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use engine::queue::{Assessment, Board, BoardDone, BoardPending, BoardRunning, Status, Stopping};
 use jiff::tz::TimeZone;
-use model::{GpuIndex, Mib};
+use model::{GpuIndex, GpuNeed, Mib};
 
 use crate::report_text::{join, printable, shown, word};
 
@@ -29,6 +29,9 @@ pub fn text(board: &Board, zone: &TimeZone) -> String {
     if let Some(why) = &board.gpus_unknown {
         let _ = writeln!(out, "! the GPUs cannot be read, so nothing new starts: {}", printable(why));
     }
+    if !board.paused.is_empty() {
+        let _ = writeln!(out, "! paused: gpu[{}]", join(&board.paused, ","));
+    }
     for job in &board.running {
         running(&mut out, job);
     }
@@ -48,9 +51,10 @@ pub fn text(board: &Board, zone: &TimeZone) -> String {
 }
 
 fn running(out: &mut String, job: &BoardRunning) {
+    let part = job.share.map(|share| format!(" ({share})")).unwrap_or_default();
     let _ = write!(
         out,
-        "▶ job {:<3} gpu[{}] {:5.0}s  ",
+        "▶ job {:<3} gpu[{}]{part} {:5.0}s  ",
         job.no.0,
         join(&job.gpus, ","),
         job.elapsed.as_secs_f64().floor()
@@ -92,8 +96,14 @@ fn pending(out: &mut String, job: &BoardPending) {
             let _ = write!(out, " retry {ooms}");
         }
     }
-    if job.gpus > 1 {
+    if job.gpus != GpuNeed::ONE {
         let _ = write!(out, " gpus {}", job.gpus);
+    }
+    if let Some(on) = job.on {
+        let _ = write!(out, " on {on}");
+    }
+    if job.priority != 0 {
+        let _ = write!(out, " priority {}", job.priority);
     }
     if let Some(why) = &job.why {
         let _ = write!(out, " ({})", printable(why));
@@ -112,7 +122,11 @@ fn done(out: &mut String, job: &BoardDone) {
         (Status::Ok, Some(Assessment::Over(_))) => "over",
         (status, _) => word(status),
     };
-    let facts = [job.exit.map(|exit| format!("exit {exit}")), job.peak.map(|peak| format!("peak {peak}"))];
+    let facts = [
+        job.exit.map(|exit| format!("exit {exit}")),
+        job.why.as_ref().map(|why| format!("could not start: {}", printable(why))),
+        job.peak.map(|peak| format!("peak {peak}")),
+    ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
     let _ = writeln!(out, "{mark} job {:<3} {verdict}{facts} — {}", job.no.0, shown(&job.command));
@@ -134,6 +148,8 @@ mod tests {
     fn board() -> Board {
         Board {
             at: Timestamp::from_second(34_214).unwrap(),
+            gpus: Vec::new(),
+            paused: Vec::new(),
             running: Vec::new(),
             pending: Vec::new(),
             more_pending: 0,
@@ -154,6 +170,8 @@ mod tests {
             no: JobNo(no),
             command: "train 1".to_owned(),
             gpus: vec![GpuIndex(0), GpuIndex(2)],
+            share: None,
+            log: "job001_gpu0-2.log".into(),
             elapsed: SignedDuration::from_millis(1900),
             now: [(GpuIndex(0), Mib::new(500)), (GpuIndex(2), Mib::new(7))].into(),
             unseen: false,
@@ -163,7 +181,16 @@ mod tests {
     }
 
     fn a_pending(no: u32) -> BoardPending {
-        BoardPending { no: JobNo(no), command: "wait".to_owned(), vram: None, gpus: 1, ooms: 0, why: None }
+        BoardPending {
+            no: JobNo(no),
+            command: "wait".to_owned(),
+            vram: None,
+            gpus: GpuNeed::ONE,
+            on: None,
+            priority: 0,
+            ooms: 0,
+            why: None,
+        }
     }
 
     fn a_done(no: u32, status: Status) -> BoardDone {
@@ -173,6 +200,7 @@ mod tests {
             status,
             assessment: None,
             exit: Some(Exit::Code(0)),
+            why: None,
             peak: Some(Mib::new(12_000)),
         }
     }
@@ -215,7 +243,8 @@ mod tests {
 
     #[test]
     fn jobs_that_wait() {
-        let declared = BoardPending { vram: Some(Mib::new(23_552)), gpus: 2, ..a_pending(2) };
+        let declared =
+            BoardPending { vram: Some(Mib::new(23_552)), gpus: GpuNeed::parse("2").unwrap(), ..a_pending(2) };
         let retried = BoardPending { vram: Some(Mib::new(2560)), ooms: 1, ..a_pending(3) };
         let told = BoardPending { why: Some("needs 1 idle GPU".to_owned()), ..a_pending(4) };
         check(

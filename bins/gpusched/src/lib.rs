@@ -5,7 +5,9 @@
 //! ([`schedule`]) with the log directory ([`state`]) and the GPUs
 //! ([`devices`]).
 
+pub mod answers;
 pub mod board;
+pub mod board_json;
 pub mod cli;
 pub mod devices;
 pub mod failure;

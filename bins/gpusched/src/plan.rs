@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use allocation::Rules;
+use allocation::{Rules, Thresholds};
 use driver::signals::OnExit;
-use engine::queue::{Config, Patience};
+use engine::queue::{Config, LaunchAttempts, Patience};
 use model::{GpuIndex, Mib, Ratio, SignedDuration};
 
 use crate::cli::{self, Args, GpuSource};
@@ -62,6 +62,7 @@ impl Plan {
             margin: Mib::new(args.margin),
             exclusive: args.exclusive,
             spike_buffer: ratio("--spike-buffer", &args.spike_buffer)?,
+            thresholds: Thresholds::default(),
         };
         let config = Config {
             rules,
@@ -74,6 +75,7 @@ impl Plan {
             grace: GRACE,
             patience: Patience { overtakings: args.overtakes, time: overtake_time(&args.overtake_time)? },
             retry_failed: args.retry_failed,
+            launch_attempts: LaunchAttempts::ONCE,
         };
         let jobs_file = args.jobs_file.clone().ok_or_else(|| Failure::usage("no jobs file was given"))?;
         let on_exit = match args.on_exit {

@@ -36,25 +36,25 @@ impl Words {
                 let found = if self.gpus_chosen { "using" } else { "discovered" };
                 format!("{found} GPUs: [{}]", join(usable, ", "))
             }
-            Report::Started { no, gpus, dispatched, total, declared, command } => {
-                let how = declared.map_or("undeclared (exclusive idle GPU)".to_owned(), |vram| {
-                    format!("declared {vram}/gpu")
-                });
+            Report::Runs { .. } => return Vec::new(),
+            Report::Started { no, gpus, dispatched, total, declared, share, command } => {
+                let how = match (share, declared) {
+                    (None, Some(vram)) => format!("declared {vram}/gpu"),
+                    (None, None) => "undeclared (exclusive idle GPU)".to_owned(),
+                    (Some(share), Some(vram)) => format!("{share} of it, declared {vram}"),
+                    (Some(share), None) => format!("{share} of it"),
+                };
                 let (gpus, command) = (join(gpus, ","), shown(command));
                 format!(
                     "job {no} started on gpu [{gpus}] ({dispatched}/{total} dispatched, {how}) — {command}"
                 )
             }
             Report::Usage { no, now, peak } => format!("job {no} vram now {} (peak {peak})", per_gpu(now)),
-            Report::Exceeds { no, gpu, peak, declared } => format!(
-                "WARN  job {no} EXCEEDS declared VRAM: {peak} observed on gpu {gpu} vs {declared} declared \
-                 ({:+.0}%) — neighbors may OOM",
-                (f64::from(peak.get()) / f64::from(declared.get().max(1)) - 1.0) * 100.0
-            ),
-            Report::OomRequeued { no, attempt, attempts, old, new, alone } => {
+            Report::Exceeds { no, gpu, peak, declared } => exceeds(*no, *gpu, *peak, *declared),
+            Report::OomRequeued { no, attempt, attempts, old, new, alone, share } => {
                 format!(
                     "↻ job {no} hit CUDA OOM (attempt {attempt}/{attempts}) — requeued{}",
-                    bump(*old, *new, *alone)
+                    bump(*old, *new, *alone, share.is_some())
                 )
             }
             Report::Infeasible { no, why, command } => {
@@ -82,6 +82,19 @@ impl Words {
                 format!("job {no} was interrupted by a reboot or a crash — re-queuing")
             }
             Report::NotStarted { no, why } => not_started(*no, why),
+            Report::CouldNotStart { no, why, attempts, most, again_in } => {
+                could_not_start(*no, why, *attempts, *most, *again_in)
+            }
+            Report::Paused { gpu } => {
+                format!("gpu {gpu} is paused: it takes no new jobs, and those on it run on")
+            }
+            Report::StateKept { why } => {
+                format!("WARN  state file not taken over, keeping what is in force: {}", printable(why))
+            }
+            Report::StateUnknownGpus { unknown } => {
+                let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+                format!("WARN  the state file pauses GPUs that there are not: {}", unknown.join(", "))
+            }
             Report::Reserved { no, gpus, overtakings, waited } => {
                 let (gpus, waited) = (join(gpus, ","), waited.as_secs_f64());
                 format!(
@@ -93,14 +106,7 @@ impl Words {
                 format!("WARN  jobs file unreadable, keeping previous queue: {}", printable(why))
             }
             Report::QueueGood => "jobs file is readable again".to_owned(),
-            Report::EditIgnored { no, line, running, command } => {
-                let state = if *running { "still runs" } else { "has ended" };
-                let command = shown(command);
-                format!(
-                    "WARN  line {line} was job {no}, which {state}: its new text is not run \
-                     (put it on a line of its own to run it): {command}"
-                )
-            }
+            Report::EditIgnored { no, line, running, command } => edit_ignored(*no, *line, *running, command),
             Report::GpusUnknown { why, attempt } => {
                 let why = printable(why);
                 format!(
@@ -182,8 +188,10 @@ fn verdict(status: Status, exit: Option<Exit>) -> String {
     }
 }
 
-fn bump(old: Option<Mib>, new: Option<Mib>, alone: bool) -> String {
-    let Some(new) = new else { return String::new() };
+fn bump(old: Option<Mib>, new: Option<Mib>, alone: bool, had_part: bool) -> String {
+    let Some(new) = new else {
+        return if alone && had_part { " with a whole GPU to itself".to_owned() } else { String::new() };
+    };
     let old = old.map_or("n/a".to_owned(), |old| old.get().to_string());
     format!(" with vram {old} → {new}{}", if alone { ", alone on its GPU" } else { "" })
 }
@@ -207,11 +215,50 @@ fn already_done(no: JobNo, status: Status, command: &str) -> String {
 
 fn not_started(no: JobNo, why: &LaunchError) -> String {
     let why = printable(&match why {
-        LaunchError::Spawn(words) => format!("{words}; marking failed"),
+        LaunchError::Spawn(words) => words.clone(),
         LaunchError::NoKeeper(_) => format!("{why}; trying again"),
         LaunchError::Used => "it may have been started before; asking the keeper".to_owned(),
     });
     format!("WARN  job {no} was not started — {why}")
+}
+
+fn exceeds(no: JobNo, gpu: GpuIndex, peak: Mib, declared: Mib) -> String {
+    let percent = (f64::from(peak.get()) / f64::from(declared.get().max(1)) - 1.0) * 100.0;
+    format!(
+        "WARN  job {no} EXCEEDS declared VRAM: {peak} observed on gpu {gpu} vs {declared} declared \
+         ({percent:+.0}%) — neighbors may OOM"
+    )
+}
+
+fn edit_ignored(no: JobNo, line: u32, running: bool, command: &str) -> String {
+    let state = if running { "still runs" } else { "has ended" };
+    let command = shown(command);
+    format!(
+        "WARN  line {line} was job {no}, which {state}: its new text is not run \
+         (put it on a line of its own to run it): {command}"
+    )
+}
+
+fn could_not_start(
+    no: JobNo,
+    why: &str,
+    attempts: u32,
+    most: u32,
+    again_in: Option<SignedDuration>,
+) -> String {
+    let why = printable(why);
+    match (again_in, attempts) {
+        (Some(pause), _) => {
+            let pause = pause.as_secs_f64();
+            format!(
+                "WARN  job {no} could not start (attempt {attempts}/{most}): {why} — trying again in {pause}s"
+            )
+        }
+        (None, 1) => format!("WARN  job {no} was not started — {why}; marking failed"),
+        (None, _) => format!(
+            "WARN  job {no} was not started, {attempts} times — {why}; marking failed (gpusched retry {no} tries again)"
+        ),
+    }
 }
 
 fn interrupted(urgency: Urgency, running: usize) -> String {

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use driver::publish::Reporter;
-use engine::queue::{Board, Report};
+use engine::queue::{Answer, Board, Report};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::board;
 use crate::outlet::Outlet;
 use crate::report_text::Words;
+use crate::{answers, board, board_json};
 
 /// Writes reports as text. When nobody listens any more (`| head -1`, a closed
 /// terminal) it falls silent and the queue goes on.
@@ -64,6 +64,14 @@ impl<W: Write + Send> Reporter for TextReporter<W> {
 
     fn board(&mut self, board: &Board) -> String {
         board::text(board, &self.zone)
+    }
+
+    fn status(&mut self, board: &Board) -> String {
+        format!("{:#}\n", board_json::document(board))
+    }
+
+    fn answer(&mut self, answer: &Answer) -> String {
+        answers::text(answer)
     }
 }
 

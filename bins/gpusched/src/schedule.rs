@@ -11,6 +11,7 @@ use std::sync::Arc;
 use driver::clock::Steady;
 use driver::host::{HostError, KeeperConfig, KeeperHost, own_program};
 use driver::jobsfile::Watch;
+use driver::mailbox::Mailbox;
 use driver::shell::{Parts, Shell};
 use driver::signals::{self, Signals};
 use engine::queue::{Config, Outcome, Phase, Queue};
@@ -62,6 +63,7 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let is_over = |job: &engine::queue::Job| matches!(job.phase, Phase::Done { .. });
     host.forget(|attempt| queue.durable().job(attempt.key).is_some_and(is_over))
         .map_err(|error| Failure::caused(Kind::Io, &error))?;
+    let mailbox = Mailbox::open(dir.path()).map_err(|error| Failure::caused(Kind::Io, &error))?;
     let signals = Signals::catch(plan.on_exit).map_err(no_signals)?;
     let mut shell = Shell::open(Parts {
         clock,
@@ -74,6 +76,9 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
         signals,
         reporter: Box::new(reporter),
         board,
+        status: dir.path().join("status.json"),
+        mailbox,
+        state: None,
     })
     .map_err(|error| Failure::caused(Kind::Io, &error))?;
     let outcome = engine::drive(&mut queue, &mut shell).map_err(|lost| {

@@ -9,6 +9,6 @@ mod shortfall;
 mod slot;
 
 pub use budget::Occupant;
-pub use placement::{Device, Node, Placement, Request, Rules, Thresholds, headroom, place};
+pub use placement::{Device, Node, Placement, Request, Rules, Thresholds, allocated, headroom, place};
 pub use reservation::{keep_free, reserve};
 pub use shortfall::{Infeasible, Obstacle, Shortfall};

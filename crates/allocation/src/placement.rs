@@ -159,6 +159,11 @@ impl Node {
         self.paused.contains(gpu)
     }
 
+    /// The allowed GPUs there ever were, ascending by index.
+    pub fn known(&self) -> impl Iterator<Item = GpuIndex> {
+        self.seen.keys().copied()
+    }
+
     /// Whether there ever was such a GPU among the allowed ones.
     pub fn knows(&self, gpu: GpuIndex) -> bool {
         self.seen.contains_key(&gpu)
@@ -289,6 +294,26 @@ pub fn headroom<'a>(
 ) -> Option<Mib> {
     let budgets = occupants.into_iter().map(|occupant| occupant.budget(device, rules.spike_buffer));
     device.spare(budgets.sum())
+}
+
+/// How much of a GPU our jobs have: all of it where one has it to itself, else
+/// the parts they need, or the part of its memory that is kept for them.
+pub fn allocated<'a>(
+    device: &Device,
+    occupants: impl IntoIterator<Item = &'a Occupant>,
+    rules: &Rules,
+) -> Share {
+    let here = occupants.into_iter().filter(|occupant| occupant.gpus.contains(&device.index));
+    here.map(|occupant| match occupant.share {
+        Some(share) => share,
+        None if occupant.is_alone() => Share::FULL,
+        None => {
+            let budget = f64::from(occupant.budget(device, rules.spike_buffer).get());
+            let usable = device.usable.map_or(0.0, |usable| f64::from(usable.get()));
+            Share::new(budget / usable).unwrap_or(Share::FULL)
+        }
+    })
+    .fold(Share::ZERO, Share::saturating_add)
 }
 
 /// Whether and where a job can run beside the `occupants`.

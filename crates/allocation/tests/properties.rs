@@ -4,7 +4,6 @@
 //! with the crate's own bookkeeping.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU16;
 
 use allocation::{Device, Node, Occupant, Placement, Request, Rules, Thresholds, headroom, place};
 use model::{
@@ -64,7 +63,7 @@ impl Scene {
     fn newcomer(&self, device: &Device) -> u64 {
         let need = match (self.request.vram, self.part()) {
             (Some(vram), _) => vram + self.rules.margin,
-            (None, Some(share)) => share.of(device.room().unwrap()),
+            (None, Some(share)) => share.of(device.room().expect("it was chosen for its room")),
             (None, None) => Mib::ZERO,
         };
         u64::from(need.get())
@@ -224,7 +223,7 @@ prop_compose! {
         alone in prop::bool::weighted(0.2),
         on in weighted(0.2, gpu_set(0.6)),
     ) -> Request {
-        let request = Request::new(vram, GpuNeed::from_gpus(gpus).unwrap(), on);
+        let request = Request::new(vram, GpuNeed::from_gpus(gpus).expect("a number of GPUs"), on);
         Request { alone: alone || request.alone, ..request }
     }
 }

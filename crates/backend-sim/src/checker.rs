@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::queue::{Record, Report, Status};
-use model::{AttemptId, GpuIndex, JobKey, JobNo, Mib};
+use model::{AttemptId, GpuIndex, GpuSet, JobKey, JobNo, Mib, Share};
 
 use crate::node::{End, SimNode};
 
@@ -11,7 +11,7 @@ use crate::node::{End, SimNode};
 #[derive(Debug, Default)]
 pub(crate) struct Checker {
     /// Attempts whose start is in the journal, with their declarations.
-    journalled: BTreeMap<AttemptId, Option<Mib>>,
+    journalled: BTreeMap<AttemptId, Promise>,
     numbers: BTreeMap<JobNo, JobKey>,
     /// Jobs whose end a user was told.
     told_done: BTreeSet<JobKey>,
@@ -22,6 +22,25 @@ pub(crate) struct Checker {
     /// How many processes were started in all.
     bodies: u32,
     margin: Mib,
+    /// GPUs that are to take no new jobs.
+    paused: GpuSet,
+    /// Jobs that were asked to be run again since they ended.
+    reopened: BTreeSet<JobKey>,
+    /// Requests to run a job again that were granted.
+    granted: BTreeSet<String>,
+}
+
+/// What an attempt was given of each of its GPUs.
+#[derive(Debug, Clone, Copy)]
+struct Promise {
+    memory: Option<Mib>,
+    share: Option<Share>,
+}
+
+impl Promise {
+    const fn is_alone(&self) -> bool {
+        self.memory.is_none() && self.share.is_none()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,23 +56,46 @@ impl Checker {
         Self { margin, ..Self::default() }
     }
 
-    pub(crate) fn on_record(&mut self, record: &Record) {
+    pub(crate) fn on_record(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::Started { key, no, attempt, declared, .. } => {
-                self.journalled.insert(key.attempt(*attempt), *declared);
+            Record::Started { key, no, attempt, gpus, declared, share, .. } => {
+                let attempt = key.attempt(*attempt);
+                if let Some(gpu) = gpus.iter().find(|gpu| self.paused.contains(**gpu)) {
+                    return Err(format!("{attempt} gets GPU {gpu}, which is paused"));
+                }
+                self.journalled.insert(attempt, Promise { memory: *declared, share: *share });
                 self.numbers.insert(*no, *key);
             }
-            Record::Seen { key, no, .. } | Record::Done { key, no, .. } => {
+            Record::Seen { key, no, .. } => {
                 self.numbers.insert(*no, *key);
             }
-            Record::Oom { .. } | Record::Interrupted { .. } | Record::Left { .. } => {}
+            Record::Done { key, no, .. } => {
+                self.numbers.insert(*no, *key);
+                self.reopened.remove(key);
+            }
+            Record::Retried { key, request } => {
+                if !self.granted.insert(request.clone()) {
+                    return Err(format!("{request} is granted twice"));
+                }
+                // That it ended may be told later: a report waits for the disk.
+                self.reopened.insert(*key);
+                self.told_done.remove(key);
+                self.last_end.insert(*key, LastEnd::MayRunAgain);
+            }
+            Record::Paused { gpus } => self.paused = gpus.iter().copied().collect(),
+            Record::Oom { .. }
+            | Record::Interrupted { .. }
+            | Record::NotStarted { .. }
+            | Record::Left { .. } => {}
         }
+        Ok(())
     }
 
     pub(crate) fn on_report(&mut self, report: &Report) {
         if let Report::Finished(ended) = report
             && ended.status == Status::Ok
             && let Some(key) = self.numbers.get(&ended.no)
+            && !self.reopened.contains(key)
         {
             self.told_done.insert(*key);
         }
@@ -71,7 +113,7 @@ impl Checker {
         node: &SimNode,
     ) -> Result<Option<Mib>, String> {
         let key = attempt.key;
-        let Some(declared) = self.journalled.get(&attempt).copied() else {
+        let Some(promise) = self.journalled.get(&attempt).copied() else {
             return Err(format!("{attempt} is started, and the journal does not say so"));
         };
         if let Some((other, _)) = node.processes.iter().find(|(other, _)| other.key == key) {
@@ -84,17 +126,17 @@ impl Checker {
             return Err(format!("{attempt} is started although the job came to its own end"));
         }
         for gpu in gpus {
-            self.check_room(attempt, *gpu, declared, node)?;
+            self.check_room(attempt, *gpu, promise, node)?;
         }
         self.bodies += 1;
-        Ok(declared)
+        Ok(promise.memory)
     }
 
     fn check_room(
         &self,
         attempt: AttemptId,
         gpu: GpuIndex,
-        declared: Option<Mib>,
+        promise: Promise,
         node: &SimNode,
     ) -> Result<(), String> {
         let beside: Vec<AttemptId> = node
@@ -103,20 +145,27 @@ impl Checker {
             .filter(|(_, process)| process.gpus.contains(&gpu))
             .map(|(other, _)| *other)
             .collect();
-        let declarations: Vec<Option<Mib>> =
-            beside.iter().map(|other| self.journalled.get(other).copied().flatten()).collect();
-        let alone = declared.is_none() || declarations.iter().any(Option::is_none);
-        if alone && !beside.is_empty() {
+        let promises = || beside.iter().filter_map(|other| self.journalled.get(other)).chain([&promise]);
+        if promises().any(Promise::is_alone) && !beside.is_empty() {
             return Err(format!(
-                "{attempt} shares GPU {gpu} with {beside:?}, and one of them declared nothing"
+                "{attempt} shares GPU {gpu} with {beside:?}, and one of them has it to itself"
             ));
         }
         let total = node.gpus.get(usize::from(gpu.0)).copied().unwrap_or_default();
-        let sum: Mib = declarations.into_iter().flatten().chain(declared).sum();
-        if !beside.is_empty() && sum + self.margin > total {
+        let sum: Mib = promises().filter_map(|promise| promise.memory).sum();
+        if !beside.is_empty() && sum > Mib::ZERO && sum + self.margin_of(promise) > total {
             return Err(format!("GPU {gpu} is promised {sum} of {total} by the start of {attempt}"));
         }
+        let parts: f64 = promises().filter_map(|promise| promise.share).map(Share::get).sum();
+        if parts > 1.0 + 1.0e-9 {
+            return Err(format!("{parts} of GPU {gpu} are promised by the start of {attempt}"));
+        }
         Ok(())
+    }
+
+    /// What has to stay free beside a newcomer that declares memory.
+    fn margin_of(&self, newcomer: Promise) -> Mib {
+        newcomer.memory.map_or(Mib::ZERO, |_| self.margin)
     }
 
     /// A process has ended, seen or not.
@@ -130,6 +179,7 @@ impl Checker {
         for end in self.last_end.values_mut() {
             *end = LastEnd::MayRunAgain;
         }
+        self.granted.clear();
     }
 
     /// How many bodies ran.

@@ -20,6 +20,8 @@ pub(crate) struct Faults {
     pub(crate) keeper_killed: f64,
     /// A request to the keeper arrives late, even after the scheduler's death.
     pub(crate) late_launch: f64,
+    /// A job's process can't be created.
+    pub(crate) launch_fails: f64,
     /// The keeper can't be asked.
     pub(crate) no_keeper: f64,
     /// The GPUs can't be read.
@@ -69,6 +71,7 @@ impl Faults {
             reboot: some(0.3),
             keeper_killed: some(0.05),
             late_launch: some(0.3),
+            launch_fails: some(0.3),
             no_keeper: some(0.1),
             gpus_unknown: some(0.2),
             gpus_hang: some(0.05),

@@ -116,6 +116,11 @@ impl SimNode {
             log_from: 0,
             at_ms,
         });
+        if self.rng.chance(faults.launch_fails) {
+            let why = "its script is not there".to_owned();
+            self.write(KeeperRecord::Failed { attempt: launch.attempt, why: why.clone() });
+            return Err(LaunchError::Spawn(why));
+        }
         let process = self.make_process(launch, declared, faults, now);
         let full_at = process.full_at;
         let start_time = at_ms.unsigned_abs();

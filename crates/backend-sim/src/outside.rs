@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use engine::Seq;
-use engine::queue::{Event, Unreadable, Urgency};
+use engine::queue::{Ask, Control, Event, Unreadable, Urgency};
 use model::{
     AttemptId, AttemptSighting, GpuIndex, Launch, LogPart, Mib, Presence, SignedDuration, StopSignal,
     Timestamp, Unavailable,
@@ -39,6 +39,8 @@ pub(crate) struct Outside {
     /// What must not have happened, and did.
     pub(crate) violation: Option<String>,
     pub(crate) last_edit: Timestamp,
+    /// What was asked for and not answered yet.
+    pub(crate) mailbox: BTreeMap<Box<str>, Ask>,
 }
 
 /// Something that will happen.
@@ -59,6 +61,7 @@ pub(crate) enum Happening {
         fails: Option<&'static str>,
     },
     UserEdits,
+    UserAsks,
     StrangersStir,
     /// From here on only jobs misbehave.
     Calm,
@@ -98,6 +101,7 @@ impl Outside {
             epoch: 0,
             violation: None,
             last_edit: start,
+            mailbox: BTreeMap::new(),
         }
     }
 
@@ -114,6 +118,12 @@ impl Outside {
     pub(crate) fn plan_edit(&mut self, at: Timestamp) {
         self.last_edit = self.last_edit.max(at);
         self.plan(at, Happening::UserEdits);
+    }
+
+    /// Somebody will ask something of the scheduler.
+    pub(crate) fn plan_ask(&mut self, at: Timestamp) {
+        self.last_edit = self.last_edit.max(at);
+        self.plan(at, Happening::UserAsks);
     }
 
     /// Nothing that was on its way to the keeper arrives any more.
@@ -180,6 +190,11 @@ impl Outside {
                 Some(News::Event(Event::Gpus(Ok(snapshot))))
             }
             Happening::UserEdits => Some(News::Event(self.user_edits())),
+            Happening::UserAsks => {
+                let ask = self.user.ask();
+                self.mark("something was asked for");
+                Some(News::Event(self.ask(ask)))
+            }
             Happening::StrangersStir => {
                 let faults = self.faults.clone();
                 self.node.stir_strangers(&faults);
@@ -205,6 +220,19 @@ impl Outside {
     pub(crate) fn calm(&mut self) {
         self.faults = self.faults.calmed();
         self.node.send_strangers_away();
+        for gpu in (0..).map(GpuIndex).take(self.node.gpus.len()) {
+            let event = self.ask(Ask::Resume(gpu));
+            self.tell(event);
+        }
+    }
+
+    /// Puts something into the mailbox, where it stays until it is answered.
+    fn ask(&mut self, ask: Ask) -> Event {
+        let id: Box<str> = format!("ask-{}", self.sequence).into();
+        self.sequence += 1;
+        self.trace.note(format_args!("{} {id}: {ask:?}", self.now));
+        self.mailbox.insert(id.clone(), ask);
+        Event::Control(Control { id, ask })
     }
 
     fn user_edits(&mut self) -> Event {
@@ -271,7 +299,10 @@ impl Outside {
                     Presence::Running { pid, elapsed: SignedDuration::ZERO, log: LogPart::default() };
                 self.tell(Event::Attempts(vec![AttemptSighting { attempt, presence }]));
             }
-            Err(why) => self.tell(Event::Refused { attempt, why }),
+            Err(why) => {
+                self.mark("a job could not be started");
+                self.tell(Event::Refused { attempt, why });
+            }
         }
         self.maybe_kill_keeper();
         None

@@ -169,7 +169,7 @@ impl World<Queue> for Peace<'_> {
                 let snapshot = self.snapshot();
                 self.ready.push_back(Woken::Event(Event::Gpus(Ok(snapshot))));
             }
-            Effect::Signal { .. } | Effect::Void(_) | Effect::PublishBoard(_) => {}
+            Effect::Signal { .. } | Effect::Void(_) | Effect::Answer { .. } | Effect::PublishBoard(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::drive;
-use engine::queue::{Config, Durable, Patience, Phase, Queue, Record};
+use engine::queue::{Backoff, Config, Durable, LaunchAttempts, Patience, Phase, Queue, Record};
 use journal::Journal;
 use model::{JobKey, Mib, Ratio, SignedDuration, Timestamp};
 
@@ -94,6 +94,9 @@ impl Life {
         let began = outside.now;
         for _ in 0..shape.between(0, 12) {
             outside.plan_edit(began + millis(shape.between(0, 3_600_000)));
+        }
+        for _ in 0..shape.between(0, 8) {
+            outside.plan_ask(began + millis(shape.between(0, 3_600_000)));
         }
         outside.plan(began + millis(shape.between(0, 60_000)), Happening::StrangersStir);
         for _ in 0..shape.between(0, 4) {
@@ -228,6 +231,7 @@ fn config(rng: &mut Rng) -> Config {
             margin: Mib::new(rng.between(0, 1) * 512),
             exclusive: rng.chance(0.1),
             spike_buffer: ratio(0.10),
+            thresholds: allocation::Thresholds::default(),
         },
         tolerance: ratio(0.10),
         oom_retries: rng.between(0, 2),
@@ -237,6 +241,10 @@ fn config(rng: &mut Rng) -> Config {
         poll: millis(rng.between(100, 10_000)),
         grace: SignedDuration::from_secs(10),
         retry_failed: false,
+        launch_attempts: LaunchAttempts {
+            most: rng.between(1, 3),
+            pauses: Backoff { base: SignedDuration::from_secs(5), cap: SignedDuration::from_mins(1) },
+        },
         patience: Patience {
             overtakings: rng.between(0, 40),
             time: SignedDuration::from_mins(i64::from(rng.between(1, 60))),

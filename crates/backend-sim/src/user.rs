@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use engine::queue::Ask;
 use jobspec::JobsFile;
+use model::{GpuIndex, JobNo};
 
 use crate::rng::Rng;
 
@@ -48,8 +50,19 @@ impl User {
             let vram = self.rng.between(500, self.largest + self.largest / 20);
             attributes.push(format!("vram={vram}"));
         }
-        if self.rng.chance(0.2) {
-            attributes.push(format!("gpus={}", self.rng.between(1, self.gpus + u32::from(self.gpus == 1))));
+        match self.rng.between(0, 9) {
+            0 | 1 => {
+                let most = self.gpus + u32::from(self.gpus == 1);
+                attributes.push(format!("gpus={}", self.rng.between(1, most)));
+            }
+            2 | 3 => attributes.push(format!("gpus=0.{}", self.rng.between(1, 9))),
+            _ => {}
+        }
+        if self.rng.chance(0.1) {
+            attributes.push(format!("on=0,{}", self.rng.between(0, self.gpus)));
+        }
+        if self.rng.chance(0.15) {
+            attributes.push(format!("priority={}", i64::from(self.rng.between(0, 6)) - 3));
         }
         if self.rng.chance(0.2) {
             attributes.push(format!("timeout={}s", self.rng.between(1, 900)));
@@ -61,6 +74,18 @@ impl User {
             format!("job {}", self.made)
         } else {
             format!("[{}] job {}", attributes.join(" "), self.made)
+        }
+    }
+
+    /// Something that people ask of a queue.
+    pub(crate) fn ask(&mut self) -> Ask {
+        let no = JobNo(self.rng.between(1, self.made + 1));
+        let gpu = u16::try_from(self.rng.between(0, self.gpus)).map(GpuIndex).unwrap_or_default();
+        match self.rng.between(0, 4) {
+            0 => Ask::Pause(gpu),
+            1 => Ask::Resume(gpu),
+            2 => Ask::Cancel(no),
+            _ => Ask::Retry(no),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use engine::queue::{Effect, Event, Queue, Record, Report};
+use engine::queue::{Answer, Control, Effect, Event, Queue, Record, Report};
 use engine::{Seq, Woken, World, WorldLost};
 use journal::Journal;
 use model::{Launch, LaunchError, Timestamp};
@@ -30,7 +30,10 @@ impl<'a> SimWorld<'a> {
         let file = Event::JobsFile(Ok(outside.user.file()));
         let survey = Event::Survey(outside.node.survey(outside.now));
         let first = if outside.rng.chance(0.5) { [file, survey] } else { [survey, file] };
-        Self { outside, journal, first: first.into(), dead: None, lost_records: false }
+        let asked =
+            outside.mailbox.iter().map(|(id, ask)| Event::Control(Control { id: id.clone(), ask: *ask }));
+        let first = first.into_iter().chain(asked).collect();
+        Self { outside, journal, first, dead: None, lost_records: false }
     }
 
     fn dies(&mut self, why: &'static str) -> WorldLost {
@@ -95,7 +98,10 @@ impl World<Queue> for SimWorld<'_> {
         };
         for record in records {
             self.outside.trace.note(format_args!("{} {record:?}", self.outside.now));
-            self.outside.checker.on_record(record);
+            if let Err(violation) = self.outside.checker.on_record(record) {
+                self.outside.violation = Some(violation);
+                return Err(self.dies("a violation"));
+            }
         }
         let at = self.outside.now + millis(self.outside.rng.between(0, 20));
         let fails = self.outside.rng.chance(self.outside.faults.sync_fails);
@@ -121,6 +127,13 @@ impl World<Queue> for SimWorld<'_> {
                 }
             }
             Effect::SampleGpus => self.read_gpus(),
+            Effect::Answer { id, answer } => {
+                self.outside.trace.note(format_args!("{now} {id} is answered: {answer:?}"));
+                if matches!(answer, Answer::WaitsAgain(_)) {
+                    self.outside.mark("a job is run again because somebody asked");
+                }
+                self.outside.mailbox.remove(&id);
+            }
             Effect::PublishBoard(_) => {}
         }
     }
@@ -188,6 +201,10 @@ fn mark_of(report: &Report) -> Option<&'static str> {
         Report::EditIgnored { .. } => Some("a change in place was held"),
         Report::GpusUnknown { .. } => Some("the GPUs could not be read"),
         Report::GpuOut { .. } => Some("a GPU took no jobs"),
+        Report::Paused { .. } => Some("a GPU was paused"),
+        Report::CouldNotStart { again_in: Some(_), .. } => Some("a job is to be started again"),
+        Report::CouldNotStart { .. } => Some("a job could not be started often enough"),
+        Report::Started { share: Some(_), .. } => Some("a part of a GPU was given"),
         Report::Finished(ended) if ended.status == engine::queue::Status::Lost => Some("a job was lost"),
         Report::Finished(_)
         | Report::Queued { .. }
@@ -196,6 +213,9 @@ fn mark_of(report: &Report) -> Option<&'static str> {
         | Report::Usage { .. }
         | Report::AlreadyDone { .. }
         | Report::NotStarted { .. }
+        | Report::Runs { .. }
+        | Report::StateKept { .. }
+        | Report::StateUnknownGpus { .. }
         | Report::QueueKept { .. }
         | Report::QueueGood
         | Report::GpusKnown

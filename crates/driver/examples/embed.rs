@@ -12,13 +12,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
-use allocation::Rules;
+use allocation::{Rules, Thresholds};
 use backend_sim::reported::ReportedGpus;
 use driver::clock::Steady;
 use driver::jobsfile::Watch;
+use driver::mailbox::Mailbox;
 use driver::signals::{OnExit, Signals};
 use driver::{DirLock, FileMedium, KeeperConfig, KeeperHost, Parts, Reporter, Shell};
-use engine::queue::{Board, Config, Outcome, Patience, Queue, Record, Report};
+use engine::queue::{Answer, Board, Config, LaunchAttempts, Outcome, Patience, Queue, Record, Report};
 use journal::Journal;
 use model::{Mib, Ratio, SignedDuration};
 
@@ -77,6 +78,9 @@ fn run(dir: &Path) -> Result<Outcome, Box<dyn Error>> {
         signals: Signals::catch(OnExit::BySignal)?,
         reporter: Box::new(Plain),
         board: dir.join("status.txt"),
+        status: dir.join("status.json"),
+        mailbox: Mailbox::open(dir)?,
+        state: None,
     })?;
     Ok(engine::drive(&mut queue, &mut shell)?)
 }
@@ -88,6 +92,7 @@ fn config() -> Config {
             margin: Mib::new(512),
             exclusive: false,
             spike_buffer: Ratio::ZERO,
+            thresholds: Thresholds::default(),
         },
         tolerance: Ratio::ZERO,
         oom_retries: 0,
@@ -98,6 +103,7 @@ fn config() -> Config {
         grace: SignedDuration::from_secs(10),
         patience: Patience { overtakings: 24, time: SignedDuration::from_hours(1) },
         retry_failed: false,
+        launch_attempts: LaunchAttempts::ONCE,
     }
 }
 
@@ -112,5 +118,13 @@ impl Reporter for Plain {
 
     fn board(&mut self, board: &Board) -> String {
         format!("{} run, {} have ended\n", board.running.len(), board.done_count)
+    }
+
+    fn status(&mut self, board: &Board) -> String {
+        format!("{{\"running\": {}, \"done\": {}}}\n", board.running.len(), board.done_count)
+    }
+
+    fn answer(&mut self, answer: &Answer) -> String {
+        format!("{answer:?}")
     }
 }

@@ -19,8 +19,9 @@ use jobspec::JobsFile;
 pub use read::JobsFileError;
 
 use crate::medium::PathError;
-use notice::{Notice, Stir};
-use read::{Content, Stamp};
+pub(crate) use notice::{Notice, Stir};
+use read::Content;
+pub(crate) use read::Stamp;
 
 /// The time between two looks, and how long a change that only they show must
 /// have stood still.

@@ -11,7 +11,9 @@
 //! - [`keeper`]: the process that starts jobs, waits for them and outlives the
 //!   scheduler; [`host`]: the scheduler's side of it; `wire`: their language.
 //! - [`proc`]: what `/proc` tells about processes.
-//! - [`jobsfile`]: the jobs file, watched; [`signals`]: signals as descriptors.
+//! - [`jobsfile`]: the jobs file, watched; [`signals`]: signals as descriptors;
+//!   [`mailbox`]: what commands ask for; [`statefile`]: the published state, and
+//!   edits of it; `watched`: any small file.
 //! - `gpus`: reading GPUs without waiting for them; [`command`]: running a
 //!   program for its output.
 //! - [`medium`]: files that must survive; `syncer`: putting them on the disk;
@@ -29,6 +31,7 @@ pub mod host;
 pub mod jobsfile;
 pub mod keeper;
 pub mod lock;
+pub mod mailbox;
 pub mod medium;
 pub mod point;
 pub mod proc;
@@ -36,8 +39,10 @@ pub mod publish;
 pub mod shell;
 pub mod signals;
 mod spawn;
+pub mod statefile;
 mod syncer;
 mod waker;
+mod watched;
 mod wire;
 
 pub use command::Commands;

@@ -23,10 +23,12 @@ use crate::clock::Steady;
 use crate::gpus::{GpuReader, Sample};
 use crate::host::{HostNews, KeeperHost};
 use crate::jobsfile::Watch;
+use crate::mailbox::{Mailbox, Reply};
 use crate::medium::{FileMedium, PathError, atomic_write, words};
 use crate::point::{self, Point};
 use crate::publish::Reporter;
 use crate::signals::Signals;
+use crate::statefile::StateFile;
 use crate::syncer::Syncer;
 use crate::waker::{Inbox, waker};
 
@@ -55,6 +57,12 @@ pub struct Parts {
     pub reporter: Box<dyn Reporter>,
     /// Where the status board is published.
     pub board: PathBuf,
+    /// The same for programs.
+    pub status: PathBuf,
+    /// What commands ask for.
+    pub mailbox: Mailbox,
+    /// The state file, where one is kept.
+    pub state: Option<StateFile>,
 }
 
 /// A shell could not be set up.
@@ -81,6 +89,9 @@ pub struct Shell {
     signals: Signals,
     reporter: Box<dyn Reporter>,
     board: PathBuf,
+    status: PathBuf,
+    mailbox: Mailbox,
+    state: Option<StateFile>,
     syncer: Syncer,
     inbox: Inbox<News>,
     /// What came in and was not handed out yet.
@@ -107,6 +118,8 @@ enum Source {
     Inbox,
     Host,
     File,
+    Mailbox,
+    State,
 }
 
 impl Shell {
@@ -116,8 +129,8 @@ impl Shell {
     /// # Errors
     /// When those attempts can't be told, or the system lacks the means.
     pub fn open(parts: Parts) -> Result<Self, ShellError> {
-        let Parts { clock, watch, jobs, journal, mut host, gpus, gpu_source, signals, reporter, board } =
-            parts;
+        let Parts { clock, watch, jobs, journal, mut host, gpus, gpu_source, signals, reporter, .. } = parts;
+        let Parts { board, status, mailbox, state, .. } = parts;
         let (waker, inbox) = waker().map_err(ShellError::System)?;
         let file = journal.medium().handle()?;
         let bell = waker.clone();
@@ -135,6 +148,9 @@ impl Shell {
             signals,
             reporter,
             board,
+            status,
+            mailbox,
+            state,
             syncer,
             inbox,
             ready,
@@ -174,6 +190,7 @@ impl Shell {
         {
             self.tell(Event::JobsFile(file));
         }
+        self.hear_people(&stirred, now);
         if let Some(sample) = self.gpus.overdue(now) {
             self.tell_gpus(sample);
         }
@@ -183,13 +200,26 @@ impl Shell {
         Ok(())
     }
 
+    /// Takes in what commands and editors have written.
+    fn hear_people(&mut self, stirred: &[Source], now: Instant) {
+        if stirred.contains(&Source::Mailbox) || now >= self.mailbox.next_look() {
+            let asked = self.mailbox.take(now).into_iter().map(Event::Control);
+            self.ready.extend(asked.map(Woken::Event));
+        }
+        if let Some(edit) = self.state.as_mut().and_then(|state| state.look(now)) {
+            self.tell(Event::State(edit));
+        }
+    }
+
     /// Waits, and tells what is there.
     fn poll(&self, until: Option<Timestamp>) -> Result<Vec<Source>, WorldLost> {
         let signals = self.signals.fds().map(|fd| (Source::Signals, fd));
         let file = self.watch.fd().map(|fd| (Source::File, fd));
         let host = self.host.fds().into_iter().map(|fd| (Source::Host, fd));
-        let watched: Vec<_> =
-            signals.into_iter().chain([(Source::Inbox, self.inbox.fd())]).chain(file).chain(host).collect();
+        let mailbox = self.mailbox.fd().map(|fd| (Source::Mailbox, fd));
+        let state = self.state.as_ref().and_then(StateFile::fd).map(|fd| (Source::State, fd));
+        let mut watched: Vec<_> = signals.into_iter().chain([(Source::Inbox, self.inbox.fd())]).collect();
+        watched.extend(file.into_iter().chain(host).chain(mailbox).chain(state));
         let mut fds: Vec<_> =
             watched.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         let timeout = Timespec::try_from(self.patience(until)).ok();
@@ -208,7 +238,13 @@ impl Shell {
             return Duration::ZERO;
         }
         let now = Instant::now();
-        let ours = [Some(self.watch.next_look()), self.gpus.deadline(), self.survey_at];
+        let ours = [
+            Some(self.watch.next_look()),
+            Some(self.mailbox.next_look()),
+            self.state.as_ref().map(StateFile::next_look),
+            self.gpus.deadline(),
+            self.survey_at,
+        ];
         let ours = ours.into_iter().flatten().map(|at| at.saturating_duration_since(now)).min();
         let theirs = until.map(|at| {
             // A negative time is one that has come.
@@ -287,6 +323,11 @@ impl Shell {
         // A view is published as well as can be: on a full disk the old one
         // stays, and the journal tells of it.
         let _ = atomic_write(&self.board, text.as_bytes());
+        let status = self.reporter.status(board);
+        let _ = atomic_write(&self.status, status.as_bytes());
+        if let Some(edit) = self.state.as_mut().and_then(|state| state.publish(board, Instant::now())) {
+            self.tell(Event::State(edit));
+        }
     }
 }
 
@@ -344,6 +385,10 @@ impl World<Queue> for Shell {
                 if let Some(sample) = self.gpus.request(Instant::now()) {
                     self.tell_gpus(sample);
                 }
+            }
+            Effect::Answer { id, answer } => {
+                let text = self.reporter.answer(&answer);
+                self.mailbox.answer(&id, &Reply { done: !answer.is_refusal(), text });
             }
             Effect::PublishBoard(board) => self.publish(&board),
         }

@@ -9,7 +9,7 @@ pub struct LineNo(pub u32);
 
 /// A line is not a job.
 ///
-/// Prints as `line 3: gpus must be >= 1, got 0`, followed by the remedy where
+/// Prints as `line 3: gpus must be positive, got '0'`, followed by the remedy where
 /// there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {kind}{}", Appended(.kind.remedy()))]

@@ -107,7 +107,7 @@ impl GpuNeed {
     /// # Errors
     /// When it comes to nothing or to more than 65,535.
     pub fn from_gpus(gpus: f64) -> Result<Self, ParseGpuNeedError> {
-        if !gpus.is_finite() {
+        if gpus.is_nan() {
             return Err(ParseGpuNeedError::Malformed);
         }
         if let Some(share) = Share::new(gpus).filter(|share| *share < Share::FULL) {
@@ -191,6 +191,7 @@ mod tests {
         check("0", Err(ParseGpuNeedError::NotPositive));
         check("0.00001", Err(ParseGpuNeedError::NotPositive));
         check("65536", Err(ParseGpuNeedError::TooLarge));
+        check(&"9".repeat(400), Err(ParseGpuNeedError::TooLarge));
         assert_eq!(GpuNeed::from_gpus(-0.5), Err(ParseGpuNeedError::NotPositive));
         assert_eq!(GpuNeed::from_gpus(f64::NAN), Err(ParseGpuNeedError::Malformed));
     }

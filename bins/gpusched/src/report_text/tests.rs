@@ -64,6 +64,7 @@ fn a_job_starts() {
         dispatched: 1,
         total: 3,
         declared,
+        share: None,
         command: "echo a".to_owned(),
     };
     check(
@@ -76,7 +77,7 @@ fn a_job_starts() {
     );
     check(
         &Report::NotStarted { no: NO, why: LaunchError::Spawn("argument list too long".to_owned()) },
-        "WARN  job 7 was not started — argument list too long; marking failed",
+        "WARN  job 7 was not started — argument list too long",
     );
     check(
         &Report::NotStarted { no: NO, why: LaunchError::NoKeeper("it is gone".to_owned()) },
@@ -85,6 +86,57 @@ fn a_job_starts() {
     check(
         &Report::NotStarted { no: NO, why: LaunchError::Used },
         "WARN  job 7 was not started — it may have been started before; asking the keeper",
+    );
+}
+
+#[test]
+fn a_job_that_could_not_be_started() {
+    let failed = |attempts, most, again_in| Report::CouldNotStart {
+        no: NO,
+        why: "the script 'x.py' is not there".to_owned(),
+        attempts,
+        most,
+        again_in,
+    };
+    check(
+        &failed(1, 1, None),
+        "WARN  job 7 was not started — the script 'x.py' is not there; marking failed",
+    );
+    check(
+        &failed(2, 5, Some(SignedDuration::from_secs(10))),
+        "WARN  job 7 could not start (attempt 2/5): the script 'x.py' is not there — trying again in 10s",
+    );
+    check(
+        &failed(5, 5, None),
+        "WARN  job 7 was not started, 5 times — the script 'x.py' is not there; marking failed \
+         (gpusched retry 7 tries again)",
+    );
+}
+
+#[test]
+fn parts_and_pauses() {
+    let half = model::Share::new(0.5);
+    let part = |declared| Report::Started {
+        no: NO,
+        gpus: vec![GpuIndex(0)],
+        dispatched: 1,
+        total: 3,
+        declared,
+        share: half,
+        command: "bert: python a.py".to_owned(),
+    };
+    check(&part(None), "job 7 started on gpu [0] (1/3 dispatched, 0.5 of it) — bert: python a.py");
+    check(
+        &part(Some(Mib::new(8192))),
+        "job 7 started on gpu [0] (1/3 dispatched, 0.5 of it, declared 8192 MiB) — bert: python a.py",
+    );
+    check(
+        &Report::Paused { gpu: GpuIndex(1) },
+        "gpu 1 is paused: it takes no new jobs, and those on it run on",
+    );
+    check(
+        &Report::StateUnknownGpus { unknown: vec![7, 9] },
+        "WARN  the state file pauses GPUs that there are not: 7, 9",
     );
 }
 
@@ -166,7 +218,15 @@ fn a_job_ends_with_a_warning() {
 
 #[test]
 fn out_of_gpu_memory() {
-    let oom = |old, new, alone| Report::OomRequeued { no: NO, attempt: 1, attempts: 3, old, new, alone };
+    let oom = |old, new, alone| Report::OomRequeued {
+        no: NO,
+        attempt: 1,
+        attempts: 3,
+        old,
+        new,
+        alone,
+        share: None,
+    };
     let start = "↻ job 7 hit CUDA OOM (attempt 1/3) — requeued";
     check(
         &oom(Some(Mib::new(2048)), Some(Mib::new(2560)), false),

@@ -63,7 +63,7 @@ fn two_hundred_thousand_lines() {
     let good = "[vram=1G] echo a\n".repeat(LINES);
     check(
         format!("{good}[gpus=0] echo b\n"),
-        "jobs file line 200001: gpus must be >= 1, got 0\n    [gpus=0] echo b\n     ^^^^^^\n",
+        "jobs file line 200001: gpus must be positive, got '0'\n    [gpus=0] echo b\n     ^^^^^^\n",
     );
     let place = Place::new(&"[gpus=0] echo a\n".repeat(LINES));
     let done = place.run(&[]);

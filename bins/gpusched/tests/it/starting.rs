@@ -23,7 +23,7 @@ fn jobs_files_that_cannot_be_used() {
         2,
         "gpusched: jobs file line 2: cannot parse vram value '8k' (use MiB or a G/GiB suffix)\n    \
          [vram=8k] echo b\n     ^^^^^^^\n\
-         gpusched: jobs file line 3: gpus must be >= 1, got 0\n    [gpus=0] echo c\n     ^^^^^^",
+         gpusched: jobs file line 3: gpus must be positive, got '0'\n    [gpus=0] echo c\n     ^^^^^^",
     );
     fs::write(place.path("jobs.txt"), b"echo \xe9\n").unwrap();
     let done = place.run(&[]);

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 /// What happened to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stir {
+pub(crate) enum Stir {
     /// Nothing that we were told of.
     Nothing,
     /// Something.
@@ -23,26 +23,40 @@ pub(super) enum Stir {
 
 /// Watches one file by the name it has in its directory.
 #[derive(Debug)]
-pub(super) struct Notice {
+pub(crate) struct Notice {
     inotify: OwnedFd,
     watched: Option<(i32, CString)>,
+    /// Whether everything in the directory counts.
+    all: bool,
 }
 
 impl Notice {
-    pub(super) fn new() -> Result<Self, Errno> {
+    pub(crate) fn new() -> Result<Self, Errno> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Self { inotify, watched: None })
+        Ok(Self { inotify, watched: None, all: false })
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
 
     /// Watches the file that `path` leads to now. Where it leads nowhere, the
     /// place it led to before stays watched: it may come back.
-    pub(super) fn follow(&mut self, path: &Path) {
+    pub(crate) fn follow(&mut self, path: &Path) {
         let Ok(path) = path.canonicalize() else { return };
+        self.follow_name(&path);
+    }
+
+    /// Watches everything in a directory.
+    pub(crate) fn follow_all(&mut self, dir: &Path) {
+        self.all = true;
+        self.follow_name(&dir.join("any"));
+    }
+
+    /// Watches the file of this name, whether it is there or not.
+    pub(crate) fn follow_name(&mut self, path: &Path) {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return };
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let Ok(name) = CString::new(name.as_bytes()) else { return };
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVED_TO
@@ -64,14 +78,14 @@ impl Notice {
     }
 
     /// The most that happened since the last call.
-    pub(super) fn take(&mut self) -> Stir {
+    pub(crate) fn take(&mut self) -> Stir {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut events = Reader::new(&self.inotify, &mut buffer);
         let name = self.watched.as_ref().map(|(_, name)| name.as_c_str());
         let mut most = Stir::Nothing;
         while let Ok(event) = events.next() {
             let stir = match event.file_name() {
-                Some(other) if Some(other) != name => Stir::Nothing,
+                Some(other) if !self.all && Some(other) != name => Stir::Nothing,
                 Some(_) if event.events().intersects(ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO) => {
                     Stir::Complete
                 }

@@ -10,6 +10,8 @@ use model::{
 };
 use tempfile::{TempDir, tempdir};
 
+use engine::queue::Answer;
+
 use super::*;
 use crate::host::KeeperConfig;
 
@@ -33,6 +35,14 @@ impl Reporter for Words {
 
     fn board(&mut self, board: &Board) -> String {
         format!("{} jobs have ended\n", board.done_count)
+    }
+
+    fn status(&mut self, _board: &Board) -> String {
+        String::new()
+    }
+
+    fn answer(&mut self, answer: &Answer) -> String {
+        format!("{answer:?}")
     }
 }
 
@@ -70,6 +80,9 @@ fn rig_with(sample: Sample) -> Rig {
         signals: Signals::catch_except(crate::signals::OnExit::BySignal, u64::MAX).unwrap(),
         reporter: Box::new(Words(say)),
         board: at("status.txt"),
+        status: at("status.json"),
+        mailbox: Mailbox::open(dir.path()).unwrap(),
+        state: None,
     })
     .unwrap();
     Rig { dir, shell, said }
@@ -188,6 +201,8 @@ fn words_and_the_board_come_from_the_reporter() {
     assert_eq!(rig.said.try_recv(), Ok(Report::Drained));
     let board = Board {
         at: rig.shell.now(),
+        gpus: Vec::new(),
+        paused: Vec::new(),
         running: Vec::new(),
         pending: Vec::new(),
         more_pending: 0,

@@ -1,10 +1,11 @@
 //! The status board: what is shown, and how often.
 
-use allocation::Request;
-use model::{Exit, GpuIndex, JobNo, Mib, SignedDuration, Timestamp};
+use allocation::{Request, allocated};
+use model::{GpuIndex, JobNo, SignedDuration, Timestamp};
 
 use crate::queue::machine::{Queue, Turn};
-use crate::queue::{Assessment, Board, BoardDone, BoardPending, BoardRunning, Effect, Status};
+use crate::queue::waiting::Rank;
+use crate::queue::{Board, BoardDone, BoardGpu, BoardPending, BoardRunning, Effect};
 
 /// At most one board in this time.
 const AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(1);
@@ -44,11 +45,14 @@ impl Queue {
     }
 
     fn make_board(&self, now: Timestamp) -> Board {
-        let pending = self.board_pending();
+        let pending = self.board_pending(now);
+        let all_pending = self.lines.waiting.count() + self.lines.deferred().count();
         Board {
             at: now,
             running: self.board_running(now),
-            more_pending: self.lines.count_waiting() - pending.len(),
+            gpus: self.board_gpus(),
+            paused: self.durable.paused().iter().collect(),
+            more_pending: all_pending.saturating_sub(pending.len()),
             pending,
             done: self.recent.iter().cloned().collect(),
             done_count: self.summary.jobs,
@@ -60,8 +64,10 @@ impl Queue {
     fn board_running(&self, now: Timestamp) -> Vec<BoardRunning> {
         let running = self.live.values().map(|live| BoardRunning {
             no: live.no,
-            command: live.command.clone(),
+            command: live.title.clone(),
             gpus: live.gpus().to_vec(),
+            share: live.occupant.share,
+            log: live.log.name.clone(),
             elapsed: now.duration_since(live.since),
             now: live.occupant.now.clone(),
             unseen: live.unseen,
@@ -71,33 +77,57 @@ impl Queue {
         running.collect()
     }
 
-    fn board_pending(&self) -> Vec<BoardPending> {
-        let shown = self.lines.first_waiting(PENDING_SHOWN);
-        let pending = shown.into_iter().map(|(line, request)| {
-            let no = self.lines.entry(line).no;
-            let ooms = match self.durable.next_vram(no, || self.lines.key(line)) {
-                Some(_) => self.durable.job(self.lines.key(line)).map_or(0, |job| job.ooms),
-                None => 0,
-            };
-            BoardPending {
-                no,
-                command: self.lines.file.command(line).to_owned(),
-                vram: request.vram,
-                gpus: request.gpus.get(),
-                ooms,
-                why: self.why_waiting(line, &request),
-            }
+    fn board_gpus(&self) -> Vec<BoardGpu> {
+        let gpus = self.node.devices().map(|device| BoardGpu {
+            index: device.index,
+            allocated: allocated(device, self.occupants(), &self.config.rules),
+            paused: self.node.is_paused(device.index),
+            usable: device.usable,
+            used: device.used,
+            utilization: device.utilization,
+            trouble: device.trouble.clone(),
         });
-        pending.collect()
+        gpus.collect()
     }
 
-    fn why_waiting(&self, line: usize, request: &Request) -> Option<String> {
+    fn board_pending(&self, now: Timestamp) -> Vec<BoardPending> {
+        let shown = self.lines.waiting.first(PENDING_SHOWN);
+        let pending = shown
+            .into_iter()
+            .map(|(rank, request)| self.pending(rank.index(), &request, self.why_waiting(rank, &request)));
+        let deferred = self.lines.deferred().map(|(line, deferral)| {
+            let seconds = deferral.until.duration_since(now).as_secs().max(0);
+            let why = format!("could not start ({}); next try in {seconds} s", deferral.why);
+            self.pending(line, &self.request_of(line), Some(why))
+        });
+        pending.chain(deferred).collect()
+    }
+
+    fn pending(&self, line: usize, request: &Request, why: Option<String>) -> BoardPending {
+        let no = self.lines.entry(line).no;
+        let ooms = match self.durable.next_vram(no, || self.lines.key(line)) {
+            Some(_) => self.durable.job(self.lines.key(line)).map_or(0, |job| job.ooms),
+            None => 0,
+        };
+        BoardPending {
+            no,
+            command: self.lines.title(line),
+            vram: request.vram,
+            gpus: request.gpus,
+            on: request.on,
+            priority: self.lines.rank(line).priority,
+            ooms,
+            why,
+        }
+    }
+
+    fn why_waiting(&self, rank: Rank, request: &Request) -> Option<String> {
         let why = self.blocked.get(request)?.to_string();
         let Some(kept) = self.fairness.kept() else { return Some(why) };
         let gpus_are_kept = are_kept(&kept.occupant.gpus);
-        Some(match self.lines.entry(line).no {
+        Some(match self.lines.entry(rank.index()).no {
             no if no == kept.no => format!("{gpus_are_kept} free for it; {why}"),
-            _ if self.kept_before(line).is_some() => {
+            _ if self.kept_before(rank).is_some() => {
                 format!("{why} ({gpus_are_kept} free for job {})", kept.no)
             }
             _ => why,
@@ -105,28 +135,30 @@ impl Queue {
     }
 
     /// Counts a job that is over, and keeps it for the board.
-    pub(super) fn remember_done(
-        &mut self,
-        no: JobNo,
-        command: String,
-        status: Status,
-        exit: Option<Exit>,
-        peak: Option<Mib>,
-        assessment: Option<Assessment>,
-    ) {
+    pub(super) fn remember_done(&mut self, done: BoardDone) {
         self.summary.jobs += 1;
-        match status {
-            Status::Ok => self.summary.ok += 1,
-            Status::Cancelled => self.summary.cancelled += 1,
-            Status::Failed | Status::FailedOom | Status::Timeout | Status::Infeasible | Status::Lost => {
-                self.summary.failed += 1;
-                self.note_failure(no, status, exit, &command);
-            }
+        self.ended.insert(done.no, done.status);
+        *self.summary.count_mut(done.status) += 1;
+        if done.status.is_failure() {
+            self.note_failure(done.no, done.status, done.exit, &done.command);
         }
         if self.recent.len() == DONE_SHOWN {
             self.recent.pop_front();
         }
-        self.recent.push_back(BoardDone { no, command, status, assessment, exit, peak });
+        self.recent.push_back(done);
+    }
+
+    /// A job that was over is not over any more.
+    pub(super) fn forget_done(&mut self, no: JobNo) {
+        if let Some(status) = self.ended.remove(&no) {
+            self.summary.jobs -= 1;
+            *self.summary.count_mut(status) -= 1;
+        } else {
+            self.summary.earlier = self.summary.earlier.saturating_sub(1);
+        }
+        self.failures.remove(&no);
+        self.summary.failures.retain(|(failed, ..)| *failed != no);
+        self.recent.retain(|done| done.no != no);
     }
 }
 

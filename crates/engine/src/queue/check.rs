@@ -47,7 +47,7 @@ impl Queue {
     /// Who declared nothing is alone. (That declarations never add up to more
     /// than a GPU has is `allocation`'s to hold: what a GPU has is no constant.)
     fn undeclared_are_alone(&self) -> Result<(), Violation> {
-        for live in self.live.values().filter(|live| live.occupant.declared.is_none()) {
+        for live in self.live.values().filter(|live| live.occupant.is_alone()) {
             let shares = |other: &&Live| other.gpus().iter().any(|gpu| live.gpus().contains(gpu));
             if self.live.values().filter(shares).count() > 1 {
                 return Err(Violation::NotAlone(live.no));
@@ -65,9 +65,9 @@ impl Queue {
                 return Err(Violation::Forgotten(job.no));
             }
         }
-        for (line, request) in self.lines.first_waiting(usize::MAX) {
-            let entry = self.lines.entry(line);
-            if entry.state != LineState::Waiting || !self.lines.is_waiting(&request, line) {
+        for (rank, request) in self.lines.waiting.first(usize::MAX) {
+            let entry = self.lines.entry(rank.index());
+            if entry.state != LineState::Waiting || !self.lines.waiting.contains(&request, rank) {
                 return Err(Violation::RunsAndWaits(entry.no));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{AttemptId, Exit, GpuIndex, JobKey, JobNo, Mib};
+use model::{AttemptId, Exit, GpuIndex, GpuSet, JobKey, JobNo, Mib, Share};
 use policy::NextVram;
 
 use crate::queue::{Record, Status};
@@ -17,6 +17,8 @@ pub struct Durable {
     bumped: BTreeSet<JobNo>,
     /// The highest number given so far.
     last_no: u32,
+    /// GPUs that take no new jobs.
+    paused: GpuSet,
 }
 
 /// One job, as journalled.
@@ -30,6 +32,10 @@ pub struct Job {
     pub ooms: u32,
     /// What replaces the declaration of its line after such an attempt.
     pub next: Option<NextVram>,
+    /// Attempts in a row that could not be started.
+    pub not_started: u32,
+    /// The last request to run it again that was granted.
+    pub retried: Option<Box<str>>,
     /// Where it stands.
     pub phase: Phase,
 }
@@ -47,6 +53,8 @@ pub enum Phase {
         status: Status,
         /// How its last attempt ended, if it is known.
         exit: Option<Exit>,
+        /// Why it could not be started, where that is what came of it.
+        why: Option<Box<str>>,
     },
 }
 
@@ -57,13 +65,15 @@ pub struct Begun {
     pub gpus: Vec<GpuIndex>,
     /// What it declared, in MiB on each; nothing where it declared nothing.
     pub declared: Option<Mib>,
+    /// The part of its one GPU, where it needs no more.
+    pub share: Option<Share>,
     /// Its command.
     pub command: String,
 }
 
 impl Job {
     fn new(no: JobNo) -> Self {
-        Self { no, attempts: 0, ooms: 0, next: None, phase: Phase::Waiting }
+        Self { no, attempts: 0, ooms: 0, next: None, not_started: 0, retried: None, phase: Phase::Waiting }
     }
 }
 
@@ -108,6 +118,11 @@ impl Durable {
         if self.bumped.contains(&no) { self.job(key())?.next } else { None }
     }
 
+    /// The GPUs that take no new jobs.
+    pub fn paused(&self) -> GpuSet {
+        self.paused
+    }
+
     /// The highest number given so far.
     pub(super) fn last_no(&self) -> u32 {
         self.last_no
@@ -119,8 +134,9 @@ impl Durable {
             Record::Seen { key, no, .. } => {
                 self.job_mut(*key, *no);
             }
-            Record::Started { key, no, attempt, gpus, declared, command } => {
-                let begun = Begun { gpus: gpus.clone(), declared: *declared, command: command.clone() };
+            Record::Started { key, no, attempt, gpus, declared, share, command } => {
+                let (gpus, command) = (gpus.clone(), command.clone());
+                let begun = Begun { gpus, declared: *declared, share: *share, command };
                 let job = self.job_mut(*key, *no);
                 job.attempts = *attempt;
                 job.phase = Phase::Running(Box::new(begun));
@@ -138,9 +154,26 @@ impl Durable {
                     job.phase = Phase::Waiting;
                 }
             }
-            Record::Done { key, no, status, exit, .. } => {
-                self.job_mut(*key, *no).phase = Phase::Done { status: *status, exit: *exit };
+            Record::NotStarted { key, .. } => {
+                if let Some(job) = self.jobs.get_mut(key) {
+                    job.not_started += 1;
+                    job.phase = Phase::Waiting;
+                }
             }
+            Record::Done { key, no, status, exit, why, .. } => {
+                let why = why.as_deref().map(Box::from);
+                let job = self.job_mut(*key, *no);
+                job.not_started = 0;
+                job.phase = Phase::Done { status: *status, exit: *exit, why };
+            }
+            Record::Retried { key, request } => {
+                if let Some(job) = self.jobs.get_mut(key) {
+                    job.ooms = 0;
+                    job.retried = Some(request.as_str().into());
+                    job.phase = Phase::Waiting;
+                }
+            }
+            Record::Paused { gpus } => self.paused = gpus.iter().copied().collect(),
             Record::Left { key } => {
                 self.left.insert(*key);
             }
@@ -159,8 +192,9 @@ impl Job {
         key.attempt(self.attempts)
     }
 
-    /// Whether its attempt has its GPUs to itself.
-    pub fn alone(&self, declared: Option<Mib>) -> bool {
-        declared.is_none() || self.next.is_some_and(|next| next.alone)
+    /// Whether an attempt of it has its GPUs to itself.
+    pub fn alone(&self, begun: &Begun) -> bool {
+        let is_undeclared = begun.declared.is_none() && begun.share.is_none();
+        is_undeclared || self.next.is_some_and(|next| next.alone)
     }
 }

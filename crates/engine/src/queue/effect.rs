@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use model::{AttemptId, Exit, GpuIndex, JobNo, Launch, Mib, SignedDuration, StopSignal, Timestamp};
+use model::{
+    AttemptId, Exit, GpuIndex, GpuNeed, GpuSet, JobNo, Launch, Mib, Percent, Share, SignedDuration,
+    StopSignal, Timestamp,
+};
 use policy::Assessment;
 
-use crate::queue::Status;
+use crate::queue::{Answer, Status};
 
 /// Something the queue wants done.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +26,13 @@ pub enum Effect {
     Void(AttemptId),
     /// Read the GPUs once; the answer is `Event::Gpus`.
     SampleGpus,
+    /// Tell what came of something that was asked for.
+    Answer {
+        /// Its name.
+        id: Box<str>,
+        /// What came of it.
+        answer: Answer,
+    },
     /// Rewrite the status board.
     PublishBoard(Box<Board>),
 }
@@ -32,6 +42,10 @@ pub enum Effect {
 pub struct Board {
     /// When it was true.
     pub at: Timestamp,
+    /// The GPUs in use, by index.
+    pub gpus: Vec<BoardGpu>,
+    /// The GPUs that were told to take no new jobs, whether they are there or not.
+    pub paused: Vec<GpuIndex>,
     /// Jobs that run, by number.
     pub running: Vec<BoardRunning>,
     /// Jobs that wait, in queue order; not all where there are many.
@@ -48,6 +62,26 @@ pub struct Board {
     pub gpus_unknown: Option<String>,
 }
 
+/// A GPU.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoardGpu {
+    /// Its index.
+    pub index: GpuIndex,
+    /// How much of it our jobs have: the parts they need, or the part of its
+    /// memory that is kept for them.
+    pub allocated: Share,
+    /// Whether it was told to take no new jobs.
+    pub paused: bool,
+    /// What jobs can have of it when it is empty.
+    pub usable: Option<Mib>,
+    /// What is in use by anybody.
+    pub used: Option<Mib>,
+    /// `utilization.gpu`.
+    pub utilization: Option<Percent>,
+    /// Why it takes no jobs, in words, if it does not.
+    pub trouble: Option<String>,
+}
+
 /// A job that runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoardRunning {
@@ -57,6 +91,10 @@ pub struct BoardRunning {
     pub command: String,
     /// Its GPUs.
     pub gpus: Vec<GpuIndex>,
+    /// The part of its one GPU, where it needs no more.
+    pub share: Option<Share>,
+    /// The name of its log in the log directory, once that is known.
+    pub log: Box<str>,
     /// For how long it has run.
     pub elapsed: SignedDuration,
     /// What it uses now, per GPU.
@@ -89,8 +127,12 @@ pub struct BoardPending {
     pub command: String,
     /// What it declares, in MiB on each GPU; nothing where it declares nothing.
     pub vram: Option<Mib>,
-    /// How many GPUs it needs.
-    pub gpus: u16,
+    /// How many GPUs it needs, or which part of one.
+    pub gpus: GpuNeed,
+    /// The only GPUs it may have.
+    pub on: Option<GpuSet>,
+    /// Its priority: the lower, the earlier.
+    pub priority: i32,
     /// How often it ran out of GPU memory so far.
     pub ooms: u32,
     /// Why it can't start now, in words; nothing where that was not looked at.
@@ -110,6 +152,8 @@ pub struct BoardDone {
     pub assessment: Option<Assessment>,
     /// How it ended, if it ran and that is known.
     pub exit: Option<Exit>,
+    /// Why it could not be started, where that is what came of it.
+    pub why: Option<String>,
     /// The most it used of one GPU.
     pub peak: Option<Mib>,
 }

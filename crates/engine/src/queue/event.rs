@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jobspec::JobsFile;
 use model::{AttemptId, AttemptSighting, GpuSnapshot, LaunchError, Unavailable};
 
+use crate::queue::{Control, StateEdit};
+
 /// Something the queue takes in. Inputs are levels, not edges: always the whole
 /// file, always all GPUs, so that one lost in a crash does not matter.
 #[derive(Debug, Clone)]
@@ -25,6 +27,10 @@ pub enum Event {
         /// Why not.
         why: LaunchError,
     },
+    /// Somebody asks for something.
+    Control(Control),
+    /// Somebody has edited the state file.
+    State(StateEdit),
     /// Somebody wants us to end.
     Interrupt(Urgency),
 }

@@ -8,6 +8,7 @@ use model::{JobNo, Timestamp};
 
 use crate::queue::Report;
 use crate::queue::machine::{Patience, Queue, Turn};
+use crate::queue::waiting::Rank;
 
 /// Who has been passed over, and what is kept for whom.
 ///
@@ -69,33 +70,33 @@ impl Waiting {
 
 impl Queue {
     /// A line was started: those before it that could not be were overtaken.
-    pub(super) fn note_overtaking(&mut self, line: usize) {
+    pub(super) fn note_overtaking(&mut self, rank: Rank) {
         let Self { fairness, lines, .. } = self;
         for (request, waiting) in &mut fairness.waiting {
-            let head = lines.head(request).filter(|head| lines.entry(*head).no == waiting.no);
-            waiting.overtakings += u32::from(head.is_some_and(|head| head < line));
+            let head = lines.waiting.head(request).filter(|head| lines.entry(head.index()).no == waiting.no);
+            waiting.overtakings += u32::from(head.is_some_and(|head| head < rank));
         }
     }
 
     /// The reservation that a line has to respect.
-    pub(super) fn kept_before(&self, line: usize) -> Option<&Occupant> {
+    pub(super) fn kept_before(&self, rank: Rank) -> Option<&Occupant> {
         let kept = self.fairness.kept()?;
-        (self.lines.head(&kept.request)? < line).then_some(&kept.occupant)
+        (self.lines.waiting.head(&kept.request)? < rank).then_some(&kept.occupant)
     }
 
-    /// Keeps GPUs free for the first line in the file that has waited long
-    /// enough, if that can help it.
+    /// Keeps GPUs free for the first line in turn that has waited long enough,
+    /// if that can help it.
     pub(super) fn review_reservation(&mut self, turn: &mut Turn) {
         let before = self.fairness.kept.take();
-        let mut waiting: Vec<(usize, Request, Waiting)> = self
+        let mut waiting: Vec<(Rank, Request, Waiting)> = self
             .fairness
             .waiting
             .iter()
             .filter(|(_, waiting)| waiting.is_overdue(self.config.patience, turn.now))
-            .filter_map(|(request, waiting)| Some((self.lines.head(request)?, *request, *waiting)))
-            .filter(|(line, _, waiting)| self.lines.entry(*line).no == waiting.no)
+            .filter_map(|(request, waiting)| Some((self.lines.waiting.head(request)?, *request, *waiting)))
+            .filter(|(rank, _, waiting)| self.lines.entry(rank.index()).no == waiting.no)
             .collect();
-        waiting.sort_unstable_by_key(|(line, ..)| *line);
+        waiting.sort_unstable_by_key(|(rank, ..)| *rank);
         for (_, request, waiting) in waiting {
             let same = before.as_ref().filter(|before| before.no == waiting.no);
             if let Some(occupant) = self.keep_for(&request, same) {

@@ -9,9 +9,9 @@ use model::Exit;
 
 use crate::Action;
 use crate::queue::durable::{Durable, Phase};
-use crate::queue::lines::{Changes, LineState, Lines, index};
+use crate::queue::lines::{Changes, LineState, Lines};
 use crate::queue::machine::{Queue, Rest, Turn};
-use crate::queue::{Record, Report, Status, Unreadable};
+use crate::queue::{BoardDone, Record, Report, Status, Unreadable};
 
 /// More finished lines than this are counted at the start, not listed.
 const MAX_DONE_LISTED: usize = 20;
@@ -39,15 +39,13 @@ impl Queue {
         let changes = self.lines.replace(&file, &self.durable, &live_lines);
         self.follow_lines(&changes);
         self.tell_changes(changes, turn);
-        self.blocked.clear();
-        let Self { lines, durable, .. } = self;
-        lines.rebuild_waiting(|lines, line| request_of(lines, durable, line));
+        self.rebuild_waiting();
         if !self.file_known {
             self.file_known = true;
             self.tell_first_file(turn);
         }
         self.cancel_marked(turn);
-        if self.lines.any_waiting() {
+        if self.lines.any_left() {
             self.rest = Rest::Busy;
         }
         self.board.stale = true;
@@ -66,13 +64,12 @@ impl Queue {
         // Jobs of an earlier run, and lines that went and came back.
         for line in 0..self.lines.len() {
             let entry = self.lines.entry(line);
-            if entry.state == LineState::Running && lost.contains(&entry.no) {
-                let attributes = self.lines.file.attributes(line);
-                if let Some(live) = self.live.get_mut(&entry.no) {
-                    live.line = Some(index(line));
-                    live.timeout = attributes.timeout;
-                    live.retries = attributes.retries.unwrap_or(self.config.oom_retries);
-                }
+            if entry.state == LineState::Running
+                && lost.contains(&entry.no)
+                && let Some(mut live) = self.live.remove(&entry.no)
+            {
+                self.learn_from_line(&mut live, line);
+                self.live.insert(entry.no, live);
             }
         }
     }
@@ -95,7 +92,7 @@ impl Queue {
         let done: Vec<(usize, Status, Option<Exit>)> = (0..self.lines.len())
             .filter(|line| self.lines.entry(*line).state == LineState::Done)
             .filter_map(|line| match self.durable.job(self.lines.key(line))?.phase {
-                Phase::Done { status, exit } => Some((line, status, exit)),
+                Phase::Done { status, exit, .. } => Some((line, status, exit)),
                 Phase::Waiting | Phase::Running(_) => None,
             })
             .collect();
@@ -103,8 +100,7 @@ impl Queue {
         turn.report(Report::Queued { jobs: self.lines.len(), done: done.len() });
         let list_all = done.len() <= MAX_DONE_LISTED;
         for (line, status, exit) in done {
-            let no = self.lines.entry(line).no;
-            let command = self.lines.file.command(line).to_owned();
+            let (no, command) = (self.lines.entry(line).no, self.lines.title(line));
             if status.is_failure() {
                 self.note_failure(no, status, exit, &command);
             }
@@ -130,11 +126,11 @@ impl Queue {
         }
     }
 
-    fn cancel_waiting(&mut self, line: usize, turn: &mut Turn) {
-        let request = request_of(&self.lines, &self.durable, line);
-        self.lines.drop_waiting(&request, line);
+    pub(super) fn cancel_waiting(&mut self, line: usize, turn: &mut Turn) {
+        let request = self.request_of(line);
+        self.lines.take_waiting(&request, line);
         self.finish_unstarted(line, Status::Cancelled, turn);
-        let (no, command) = (self.lines.entry(line).no, self.lines.file.command(line).to_owned());
+        let (no, command) = (self.lines.entry(line).no, self.lines.title(line));
         turn.report(Report::CancelledPending { no, command });
     }
 
@@ -144,9 +140,22 @@ impl Queue {
         self.lines.set_state(line, LineState::Done);
         self.lines.set_journalled(line);
         let (peak_mib, avg_util) = (BTreeMap::new(), None);
-        self.commit(Record::Done { key, no, status, exit: None, peak_mib, avg_util }, turn);
-        let command = self.lines.file.command(line).to_owned();
-        self.remember_done(no, command, status, None, None, None);
+        self.commit(Record::Done { key, no, status, exit: None, peak_mib, avg_util, why: None }, turn);
+        let command = self.lines.title(line);
+        let (assessment, exit, why, peak) = (None, None, None, None);
+        self.remember_done(BoardDone { no, command, status, assessment, exit, why, peak });
+    }
+
+    /// What the job of a line needs.
+    pub(super) fn request_of(&self, line: usize) -> Request {
+        request_of(&self.lines, &self.durable, line)
+    }
+
+    /// Makes the list of waiting lines anew.
+    pub(super) fn rebuild_waiting(&mut self) {
+        let Self { lines, durable, .. } = self;
+        lines.rebuild_waiting(|lines, line| request_of(lines, durable, line));
+        self.blocked.clear();
     }
 
     /// Journals the numbers of lines that were not started at once.
@@ -165,15 +174,11 @@ impl Queue {
 
 /// What the job of a line needs: what the line says, unless the job ran out of
 /// GPU memory before.
-pub(super) fn request_of(lines: &Lines, durable: &Durable, line: usize) -> Request {
+fn request_of(lines: &Lines, durable: &Durable, line: usize) -> Request {
     let attributes = lines.file.attributes(line);
-    let next = durable.next_vram(lines.entry(line).no, || lines.key(line));
-    match next {
-        Some(next) => Request { vram: next.vram, gpus: attributes.gpu_need().count(), alone: next.alone },
-        None => Request {
-            vram: attributes.vram,
-            gpus: attributes.gpu_need().count(),
-            alone: attributes.vram.is_none(),
-        },
+    let (gpus, on) = (attributes.gpu_need(), attributes.on);
+    match durable.next_vram(lines.entry(line).no, || lines.key(line)) {
+        Some(next) => Request { vram: next.vram, gpus, alone: next.alone, on },
+        None => Request::new(attributes.vram, gpus, on),
     }
 }

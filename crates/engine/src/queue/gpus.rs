@@ -65,11 +65,11 @@ impl Queue {
         self.tell_gpus_out(turn);
         self.observe_jobs(&snapshot, turn);
         self.blocked.clear();
-        self.board.stale |= !self.live.is_empty() || self.lines.any_waiting();
+        self.board.stale |= !self.live.is_empty() || self.lines.any_left();
         // What no listed process explains is either hidden from us or was read
         // while a job of ours came or went.
         let stirred = self.sampling.stirred_at.is_some_and(|at| turn.now.duration_since(at) < STIR);
-        if stirred && self.lines.any_waiting() && self.has_unexplained_use(&snapshot) {
+        if stirred && !self.lines.waiting.is_empty() && self.has_unexplained_use(&snapshot) {
             self.sampling.next_at = Some(turn.now + LOOK_AGAIN.min(self.config.poll));
         }
     }
@@ -171,7 +171,8 @@ impl Queue {
     }
 
     pub(super) fn next_sample_deadline(&self) -> Option<Timestamp> {
-        let wanted = !self.live.is_empty() || self.lines.any_waiting() || self.sampling.known_at.is_none();
+        let wanted =
+            !self.live.is_empty() || !self.lines.waiting.is_empty() || self.sampling.known_at.is_none();
         let under_way = self.sampling.asked_at.is_some();
         (wanted && !under_way).then(|| self.sampling.next_at.unwrap_or(Timestamp::MIN))
     }

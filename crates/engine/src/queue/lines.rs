@@ -1,23 +1,26 @@
 //! The jobs file as the queue sees it: which job each line is, and which lines
 //! wait.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allocation::Request;
 use jobspec::{JobsFile, Origin};
-use model::{JobKey, JobNo};
+use model::{JobKey, JobNo, Timestamp};
 
 use crate::queue::Status;
 use crate::queue::durable::{Durable, Phase};
 use crate::queue::equals::{Fate, Versions};
+use crate::queue::waiting::{Rank, Waiting};
 
 /// The lines of the jobs file, each with the job it is.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) file: Arc<JobsFile>,
     entries: Vec<Entry>,
-    waiting: BTreeMap<Request, VecDeque<u32>>,
+    pub(super) waiting: Waiting,
+    /// Jobs that could not be started and wait until they are tried again.
+    deferred: BTreeMap<JobNo, Deferral>,
     last_no: u32,
     retry_failed: bool,
     /// Every line before this one is journalled.
@@ -34,6 +37,13 @@ pub(super) struct Entry {
     pub(super) state: LineState,
     /// Whether the journal knows its number.
     pub(super) journalled: bool,
+}
+
+/// Why and until when a job that could not be started waits.
+#[derive(Debug, Clone)]
+pub(super) struct Deferral {
+    pub(super) until: Timestamp,
+    pub(super) why: String,
 }
 
 /// Where the job of a line stands.
@@ -70,7 +80,8 @@ impl Lines {
         Self {
             file: Arc::new(JobsFile::empty()),
             entries: Vec::new(),
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
+            deferred: BTreeMap::new(),
             last_no,
             retry_failed,
             seen_to: 0,
@@ -188,92 +199,84 @@ impl Lines {
 
     /// Makes the list of waiting lines anew; `request` tells what each needs.
     pub(super) fn rebuild_waiting(&mut self, request: impl Fn(&Self, usize) -> Request) {
-        self.waiting.clear();
-        // Neighbouring lines mostly need the same.
-        let mut run: Option<(Request, VecDeque<u32>)> = None;
-        for line in 0..self.entries.len() {
-            if self.entries[line].state != LineState::Waiting {
-                continue;
-            }
-            let needs = request(self, line);
-            match &mut run {
-                Some((same, lines)) if *same == needs => lines.push_back(index(line)),
-                other => {
-                    if let Some((same, lines)) = other.take() {
-                        self.waiting.entry(same).or_default().extend(lines);
-                    }
-                    *other = Some((needs, VecDeque::from([index(line)])));
-                }
-            }
+        let waits = |entry: &Entry| entry.state == LineState::Waiting;
+        if !self.deferred.is_empty() {
+            let still: BTreeSet<JobNo> =
+                self.entries.iter().filter(|entry| waits(entry)).map(|entry| entry.no).collect();
+            self.deferred.retain(|no, _| still.contains(no));
         }
-        if let Some((same, lines)) = run {
-            self.waiting.entry(same).or_default().extend(lines);
-        }
+        let here = |line: &usize| {
+            let entry = self.entries[*line];
+            waits(&entry) && !self.deferred.contains_key(&entry.no)
+        };
+        let lines = (0..self.entries.len()).filter(here);
+        self.waiting = Waiting::from_lines(lines.map(|line| (request(self, line), self.rank(line))));
     }
 
-    /// The first waiting line of each kind of need.
-    pub(super) fn heads(&self) -> impl Iterator<Item = (Request, usize)> {
-        self.waiting.iter().filter_map(|(request, lines)| Some((*request, *lines.front()? as usize)))
+    /// The turn of a line.
+    pub(super) fn rank(&self, line: usize) -> Rank {
+        Rank { priority: self.file.attributes(line).priority, line: index(line) }
     }
 
-    /// The first waiting line of one kind of need.
-    pub(super) fn head(&self, request: &Request) -> Option<usize> {
-        self.waiting.get(request)?.front().map(|line| *line as usize)
+    /// Whether a line waits, now or for a later time.
+    pub(super) fn any_left(&self) -> bool {
+        !self.waiting.is_empty() || !self.deferred.is_empty()
     }
 
-    pub(super) fn any_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    pub(super) fn count_waiting(&self) -> usize {
-        self.waiting.values().map(VecDeque::len).sum()
-    }
-
-    /// The first waiting lines in file order, with their needs.
-    pub(super) fn first_waiting(&self, limit: usize) -> Vec<(usize, Request)> {
-        let mut first: Vec<(usize, Request)> = self
-            .waiting
-            .iter()
-            .flat_map(|(request, lines)| lines.iter().take(limit).map(|line| (*line as usize, *request)))
-            .collect();
-        first.sort_unstable();
-        first.truncate(limit);
-        first
-    }
-
-    /// Takes the first waiting line of this need off the list.
-    pub(super) fn pop_waiting(&mut self, request: &Request) {
-        if let Some(lines) = self.waiting.get_mut(request) {
-            lines.pop_front();
-            if lines.is_empty() {
-                self.waiting.remove(request);
-            }
-        }
-    }
-
-    /// Takes one waiting line off the list.
-    pub(super) fn drop_waiting(&mut self, request: &Request, line: usize) {
-        if let Some(lines) = self.waiting.get_mut(request) {
-            if let Ok(at) = lines.binary_search(&index(line)) {
-                lines.remove(at);
-            }
-            if lines.is_empty() {
-                self.waiting.remove(request);
-            }
-        }
+    /// Takes one line off the list.
+    pub(super) fn take_waiting(&mut self, request: &Request, line: usize) {
+        self.waiting.remove(request, self.rank(line));
+        self.deferred.remove(&self.entries[line].no);
     }
 
     /// Puts a line back among the waiting ones, in its place.
     pub(super) fn push_waiting(&mut self, request: Request, line: usize) {
-        let lines = self.waiting.entry(request).or_default();
-        if let Err(at) = lines.binary_search(&index(line)) {
-            lines.insert(at, index(line));
-        }
+        self.waiting.insert(request, self.rank(line));
         self.entries[line].state = LineState::Waiting;
     }
 
-    pub(super) fn is_waiting(&self, request: &Request, line: usize) -> bool {
-        self.waiting.get(request).is_some_and(|lines| lines.binary_search(&index(line)).is_ok())
+    /// Has a line wait until a later time.
+    pub(super) fn defer(&mut self, line: usize, deferral: Deferral) {
+        self.deferred.insert(self.entries[line].no, deferral);
+        self.entries[line].state = LineState::Waiting;
+    }
+
+    /// Lets a job's line wait like the others; the list must then be made anew.
+    pub(super) fn end_deferral_of(&mut self, no: JobNo) {
+        self.deferred.remove(&no);
+    }
+
+    /// Lets the lines whose time has come wait like the others; tells whether
+    /// there are any, for the list must then be made anew.
+    pub(super) fn end_deferral(&mut self, now: Timestamp) -> bool {
+        let before = self.deferred.len();
+        self.deferred.retain(|_, deferral| deferral.until > now);
+        self.deferred.len() < before
+    }
+
+    /// When the first of them may start.
+    pub(super) fn next_deferred(&self) -> Option<Timestamp> {
+        self.deferred.values().map(|deferral| deferral.until).min()
+    }
+
+    /// The lines that wait for a later time.
+    pub(super) fn deferred(&self) -> impl Iterator<Item = (usize, &Deferral)> {
+        self.deferred.iter().filter_map(|(no, deferral)| Some((self.find(*no)?, deferral)))
+    }
+
+    /// The line of a job.
+    pub(super) fn find(&self, no: JobNo) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.no == no && entry.state != LineState::Held)
+    }
+
+    /// What a job is called where there is room for a line: its name, if it has
+    /// one, and its command.
+    pub(super) fn title(&self, line: usize) -> String {
+        let command = self.file.command(line);
+        match &self.file.attributes(line).name {
+            Some(name) => format!("{name}: {command}"),
+            None => command.to_owned(),
+        }
     }
 
     /// Notes that the journal knows the line's number.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use allocation::Occupant;
-use model::{AttemptId, GpuIndex, JobNo, Mib, SignedDuration, Timestamp};
+use model::{AttemptId, GpuIndex, GpuSet, JobNo, LogPart, Mib, SignedDuration, Timestamp};
 
 use crate::queue::Stopping;
 use crate::queue::durable::{Begun, Job};
@@ -15,15 +15,20 @@ pub(super) struct Live {
     pub(super) no: JobNo,
     /// Its line in the present file.
     pub(super) line: Option<u32>,
-    pub(super) command: String,
+    /// Its name, if it has one, and its command.
+    pub(super) title: String,
     pub(super) declared: Option<Mib>,
     /// What it holds of the GPUs, for placement.
     pub(super) occupant: Occupant,
     pub(super) timeout: Option<SignedDuration>,
     /// How often it may run out of GPU memory and be run again.
     pub(super) retries: u32,
+    /// The only GPUs it may have.
+    pub(super) on: Option<GpuSet>,
     pub(super) since: Timestamp,
     pub(super) known: Known,
+    /// Where its output goes, once that is known.
+    pub(super) log: LogPart,
     pub(super) utilization: Mean,
     /// Whether the last look could not tell what it uses of some GPU.
     pub(super) unseen: bool,
@@ -88,7 +93,7 @@ impl Live {
     /// An attempt the journal says was begun. Its line, if it still has one,
     /// says the rest.
     pub(super) fn recovered(attempt: AttemptId, job: &Job, begun: Begun, now: Timestamp) -> Self {
-        let alone = job.alone(begun.declared);
+        let alone = job.alone(&begun);
         Self::new(attempt, job.no, begun, alone, Known::Recovered, now)
     }
 
@@ -101,19 +106,21 @@ impl Live {
         known: Known,
         since: Timestamp,
     ) -> Self {
-        let Begun { gpus, declared, command } = begun;
-        let promised = declared.filter(|_| !alone);
+        let Begun { gpus, declared, share, command } = begun;
+        let (promised, share) = (declared.filter(|_| !alone), share.filter(|_| !alone));
         Self {
             attempt,
             no,
             line: None,
-            command,
+            title: command,
             declared,
-            occupant: Occupant { gpus, declared: promised, ..Occupant::default() },
+            occupant: Occupant { gpus, declared: promised, share, ..Occupant::default() },
             timeout: None,
             retries: 0,
+            on: None,
             since,
             known,
+            log: LogPart::default(),
             utilization: Mean::default(),
             unseen: false,
             exceeds_told: false,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use allocation::{Node, Request, Shortfall};
-use model::{AttemptId, Exit, GpuIndex, JobNo, LaunchError, Ratio, SignedDuration, Timestamp};
+use model::{AttemptId, Exit, GpuIndex, JobNo, Ratio, SignedDuration, Timestamp};
+use policy::Backoff;
 
 use crate::queue::durable::{Durable, Phase};
 use crate::queue::fairness::Fairness;
@@ -37,6 +38,24 @@ pub struct Config {
     pub patience: Patience,
     /// Whether what failed in an earlier run is run again.
     pub retry_failed: bool,
+    /// How often a job that cannot be started is tried.
+    pub launch_attempts: LaunchAttempts,
+}
+
+/// How often a job is tried that cannot be started: its script is missing, say,
+/// or its process can't be created. Waiting for room is no attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaunchAttempts {
+    /// Attempts in a row before the job has failed; at least one is made.
+    pub most: u32,
+    /// The pauses between them.
+    pub pauses: Backoff,
+}
+
+impl LaunchAttempts {
+    /// What can't be started has failed.
+    pub const ONCE: Self =
+        Self { most: 1, pauses: Backoff { base: SignedDuration::ZERO, cap: SignedDuration::ZERO } };
 }
 
 /// How long smaller jobs may go around one that does not fit. After that, GPUs
@@ -79,7 +98,10 @@ pub struct Queue {
     pub(super) blocked: BTreeMap<Request, Shortfall>,
     pub(super) recent: VecDeque<BoardDone>,
     pub(super) summary: Summary,
-    pub(super) worst: u8,
+    /// Jobs that ended in this run.
+    pub(super) ended: BTreeMap<JobNo, Status>,
+    /// The exit code of each failure, those of earlier runs included.
+    pub(super) failures: BTreeMap<JobNo, u8>,
     pub(super) rest: Rest,
     pub(super) interrupted: Option<Urgency>,
     pub(super) board: Publishing,
@@ -156,8 +178,10 @@ impl Queue {
                 Phase::Waiting | Phase::Done { .. } => None,
             })
             .collect();
+        let mut node = Node::new(config.allowed.clone());
+        node.pause(durable.paused());
         Self {
-            node: Node::new(config.allowed.clone()),
+            node,
             lines: Lines::new(durable.last_no(), config.retry_failed),
             config,
             durable,
@@ -171,7 +195,8 @@ impl Queue {
             blocked: BTreeMap::new(),
             recent: VecDeque::new(),
             summary: Summary::default(),
-            worst: 0,
+            ended: BTreeMap::new(),
+            failures: BTreeMap::new(),
             rest: Rest::Busy,
             interrupted: None,
             board: Publishing::default(),
@@ -197,7 +222,7 @@ impl Queue {
             Some(Exit::Code(code)) => code.max(1),
             Some(Exit::Signal(_)) | None => 1,
         };
-        self.worst = self.worst.max(code);
+        self.failures.insert(no, code);
         if self.summary.failures.len() < MAX_FAILURES_NAMED {
             self.summary.failures.push((no, status, exit, command.to_owned()));
         }
@@ -205,7 +230,7 @@ impl Queue {
 
     /// Whether there is nothing to run, now or later.
     pub(super) fn is_drained(&self) -> bool {
-        self.file_known && self.surveyed && self.live.is_empty() && !self.lines.any_waiting()
+        self.file_known && self.surveyed && self.live.is_empty() && !self.lines.any_left()
     }
 
     fn come_to_rest(&mut self, turn: &mut Turn) {
@@ -259,6 +284,8 @@ impl Machine for Queue {
             Some(Event::Survey(sightings)) => self.on_survey(sightings, &mut turn),
             Some(Event::Attempts(sightings)) => self.on_sightings(sightings, &mut turn),
             Some(Event::Refused { attempt, why }) => self.on_refused(attempt, why, &mut turn),
+            Some(Event::Control(control)) => self.on_control(control, &mut turn),
+            Some(Event::State(edit)) => self.on_state_edit(edit, &mut turn),
             Some(Event::Interrupt(urgency)) => self.on_interrupt(urgency, &mut turn),
             None => {}
         }
@@ -281,7 +308,8 @@ impl Machine for Queue {
             self.next_stop_deadline(),
             self.next_sample_deadline(),
             self.next_board_deadline(),
-            self.not_before.filter(|_| self.lines.any_waiting()),
+            self.not_before.filter(|_| !self.lines.waiting.is_empty()),
+            self.lines.next_deferred(),
             (self.file_known && self.lines.has_unjournalled()).then_some(Timestamp::MIN),
         ];
         deadlines.into_iter().flatten().min()
@@ -296,6 +324,8 @@ impl Machine for Queue {
             | Effect::Void(_)
             | Effect::SampleGpus
             | Effect::PublishBoard(_) => Durability::Written,
+            // Who was told that something is done need not ask again.
+            Effect::Answer { .. } => Durability::Synced,
         }
     }
 
@@ -303,7 +333,7 @@ impl Machine for Queue {
         match report {
             // What a user was told is over is never run again.
             Report::Finished(_)
-            | Report::NotStarted { why: LaunchError::Spawn(_), .. }
+            | Report::CouldNotStart { again_in: None, .. }
             | Report::OomRequeued { .. }
             | Report::Infeasible { .. }
             | Report::CancelledPending { .. }
@@ -320,7 +350,12 @@ impl Machine for Queue {
             | Report::AlreadyDone { .. }
             | Report::Adopted { .. }
             | Report::Requeued { .. }
-            | Report::NotStarted { why: LaunchError::Used | LaunchError::NoKeeper(_), .. }
+            | Report::NotStarted { .. }
+            | Report::CouldNotStart { again_in: Some(_), .. }
+            | Report::Runs { .. }
+            | Report::Paused { .. }
+            | Report::StateKept { .. }
+            | Report::StateUnknownGpus { .. }
             | Report::Reserved { .. }
             | Report::QueueKept { .. }
             | Report::QueueGood
@@ -345,7 +380,8 @@ impl Machine for Queue {
     fn settled(&self) -> Option<Outcome> {
         (self.rest == Rest::Over).then_some({
             let unread = if self.summary.unread.is_some() { USAGE } else { 0 };
-            Outcome { worst: self.worst.max(unread), interrupted: self.interrupted }
+            let worst = self.failures.values().copied().max().unwrap_or(0);
+            Outcome { worst: worst.max(unread), interrupted: self.interrupted }
         })
     }
 }
@@ -357,11 +393,12 @@ mod tests {
     #[test]
     fn a_job_is_told_to_have_failed_only_when_the_disk_knows() {
         #[track_caller]
-        fn check(why: LaunchError, expect: Durability) {
-            assert_eq!(Queue::report_needs(&Report::NotStarted { no: JobNo(1), why }), expect);
+        fn check(again_in: Option<SignedDuration>, expect: Durability) {
+            let why = "argument list too long".to_owned();
+            let report = Report::CouldNotStart { no: JobNo(1), why, attempts: 1, most: 2, again_in };
+            assert_eq!(Queue::report_needs(&report), expect);
         }
-        check(LaunchError::Spawn("argument list too long".to_owned()), Durability::Synced);
-        check(LaunchError::NoKeeper("it is gone".to_owned()), Durability::Written);
-        check(LaunchError::Used, Durability::Written);
+        check(None, Durability::Synced);
+        check(Some(SignedDuration::ZERO), Durability::Written);
     }
 }

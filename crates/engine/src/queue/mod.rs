@@ -7,6 +7,7 @@
 
 mod board;
 mod check;
+mod control;
 mod dispatch;
 mod durable;
 mod effect;
@@ -22,13 +23,15 @@ mod records;
 mod report;
 mod sightings;
 mod stopping;
+mod waiting;
 
 pub mod python;
 
+pub use control::{Answer, Ask, Control, Ending, StateEdit};
 pub use durable::{Begun, Durable, Job, Phase};
-pub use effect::{Board, BoardDone, BoardPending, BoardRunning, Effect, Stopping};
+pub use effect::{Board, BoardDone, BoardGpu, BoardPending, BoardRunning, Effect, Stopping};
 pub use event::{Event, Unreadable, Urgency};
-pub use machine::{Config, Outcome, Patience, Queue};
-pub use policy::{Assessment, NextVram, TAIL_BYTES};
+pub use machine::{Config, LaunchAttempts, Outcome, Patience, Queue};
+pub use policy::{Assessment, Backoff, NextVram, TAIL_BYTES};
 pub use records::{Record, Status};
 pub use report::{Ended, Report, Summary};

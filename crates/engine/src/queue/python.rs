@@ -210,7 +210,15 @@ impl Reading {
                 }
                 job.running = Some(Running { pgid });
                 let (attempt, command) = (job.attempt(), job.command.clone());
-                self.records.push(Record::Started { key, no, attempt, gpus, declared: None, command });
+                self.records.push(Record::Started {
+                    key,
+                    no,
+                    attempt,
+                    gpus,
+                    declared: None,
+                    share: None,
+                    command,
+                });
             }
             Event::Oom { next_vram } => {
                 let attempt = job.attempt();
@@ -228,7 +236,7 @@ impl Reading {
                 job.running = None;
                 job.done = true;
                 let exit = exit.filter(|_| ran);
-                self.records.push(Record::Done { key, no, status, exit, peak_mib, avg_util });
+                self.records.push(Record::Done { key, no, status, exit, peak_mib, avg_util, why: None });
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Exit, GpuIndex, JobKey, JobNo, Mib};
+use model::{Exit, GpuIndex, JobKey, JobNo, Mib, Share};
 use serde::{Deserialize, Serialize};
 
 /// One line of the journal.
@@ -30,8 +30,20 @@ pub enum Record {
         gpus: Vec<GpuIndex>,
         /// What it declared, in MiB on each; nothing where it declared nothing.
         declared: Option<Mib>,
+        /// The part of its one GPU, where it needs no more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share: Option<Share>,
         /// Its command.
         command: String,
+    },
+    /// An attempt could not be started; the job will be tried again.
+    NotStarted {
+        /// The job.
+        key: JobKey,
+        /// The attempt.
+        attempt: u32,
+        /// Why not, in words.
+        why: String,
     },
     /// An attempt ran out of GPU memory; the job will be run again.
     Oom {
@@ -66,6 +78,21 @@ pub enum Record {
         peak_mib: BTreeMap<GpuIndex, Mib>,
         /// The mean utilization of its GPUs while it ran, in per cent.
         avg_util: Option<f32>,
+        /// Why it could not be started, where that is what came of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// Somebody asked for a job that was over to be run again.
+    Retried {
+        /// The job.
+        key: JobKey,
+        /// The request that asked for it.
+        request: String,
+    },
+    /// These GPUs take no new jobs from now on, and all others do.
+    Paused {
+        /// The GPUs.
+        gpus: Vec<GpuIndex>,
     },
     /// A line went while an equal one stayed: the one that stayed keeps its
     /// own identity, also after a restart.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use allocation::Infeasible;
-use model::{Exit, GpuIndex, JobNo, LaunchError, Mib, SignedDuration};
+use model::{Exit, GpuIndex, JobNo, LaunchError, LogPart, Mib, Share, SignedDuration};
 use policy::Assessment;
 
 use crate::queue::{Status, Urgency};
@@ -35,8 +35,19 @@ pub enum Report {
         total: usize,
         /// What it may use of each GPU.
         declared: Option<Mib>,
-        /// Its command.
+        /// The part of its one GPU, where it needs no more.
+        share: Option<Share>,
+        /// Its name, if it has one, and its command.
         command: String,
+    },
+    /// An attempt runs, and its output goes there.
+    Runs {
+        /// The job.
+        no: JobNo,
+        /// Where.
+        log: LogPart,
+        /// Whether it was begun before this scheduler.
+        adopted: bool,
     },
     /// A job's use has grown (`--verbose`).
     Usage {
@@ -74,6 +85,8 @@ pub enum Report {
         new: Option<Mib>,
         /// Whether it will have its GPUs to itself.
         alone: bool,
+        /// The part of a GPU it had, where it needed no more.
+        share: Option<Share>,
     },
     /// A job can never run on this machine and is marked failed.
     Infeasible {
@@ -132,13 +145,26 @@ pub enum Report {
         /// The job.
         no: JobNo,
     },
-    /// An attempt was not started. The job has failed where its process could not
-    /// be created; else it waits again once the host has ruled the attempt out.
+    /// An attempt was perhaps not started. The job waits again once the host has
+    /// ruled the attempt out.
     NotStarted {
         /// The job.
         no: JobNo,
         /// Why not.
         why: LaunchError,
+    },
+    /// An attempt could not be started. The job is tried again, or has failed.
+    CouldNotStart {
+        /// The job.
+        no: JobNo,
+        /// Why not, in words.
+        why: String,
+        /// Attempts in a row that could not be started.
+        attempts: u32,
+        /// How many there may be.
+        most: u32,
+        /// When the next one follows; nothing where the job has failed.
+        again_in: Option<SignedDuration>,
     },
     /// Later jobs went around a waiting one for long enough: GPUs are kept free
     /// for it.
@@ -191,6 +217,21 @@ pub enum Report {
     GpuBack {
         /// The GPU.
         gpu: GpuIndex,
+    },
+    /// A GPU was told to take no new jobs; those on it run on.
+    Paused {
+        /// The GPU.
+        gpu: GpuIndex,
+    },
+    /// An edit of the state file makes no sense; what was in force stays so.
+    StateKept {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An edit of the state file pauses GPUs that there are not.
+    StateUnknownGpus {
+        /// Their numbers.
+        unknown: Vec<u32>,
     },
     /// Nothing is left to do; waiting for new lines.
     Drained,
@@ -253,4 +294,17 @@ pub struct Summary {
     /// Why the last version of the jobs file could not be used, where that is
     /// so: what was changed in it since was not run.
     pub unread: Option<String>,
+}
+
+impl Summary {
+    /// The number of jobs that ended in such a way.
+    pub(super) fn count_mut(&mut self, status: Status) -> &mut usize {
+        match status {
+            Status::Ok => &mut self.ok,
+            Status::Cancelled => &mut self.cancelled,
+            Status::Failed | Status::FailedOom | Status::Timeout | Status::Infeasible | Status::Lost => {
+                &mut self.failed
+            }
+        }
+    }
 }

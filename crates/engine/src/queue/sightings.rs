@@ -1,18 +1,17 @@
 //! What has become of attempts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use model::{
-    AttemptId, AttemptSighting, Exit, JobNo, LaunchError, Mib, Presence, SignedDuration, StopSignal,
+    AttemptId, AttemptSighting, Exit, JobNo, LaunchError, LogPart, Mib, Presence, SignedDuration, StopSignal,
 };
 use policy::{NextVram, Stopped, Verdict};
 
-use crate::queue::files::request_of;
-use crate::queue::lines::LineState;
+use crate::queue::lines::{Deferral, LineState};
 use crate::queue::live::{Known, Lingering, Live};
 use crate::queue::machine::{Queue, Rest, Turn};
-use crate::queue::{Assessment, Effect, Ended, Record, Report, Status, Stopping};
+use crate::queue::{Assessment, BoardDone, Effect, Ended, LaunchAttempts, Record, Report, Status, Stopping};
 
 /// How long to wait before the job host is asked again for what it did not do.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
@@ -49,7 +48,7 @@ impl Queue {
         let attempt = sighting.attempt;
         let Some(no) = self.live_number(attempt) else { return };
         match sighting.presence {
-            Presence::Running { elapsed, .. } => self.on_running(no, elapsed, turn),
+            Presence::Running { elapsed, log, .. } => self.on_running(no, elapsed, log, turn),
             Presence::Ended { exit, elapsed, tail, survivors } => {
                 self.on_ended(no, &End { exit, elapsed, tail, survivors }, turn);
             }
@@ -65,9 +64,14 @@ impl Queue {
         self.live.get(&no).filter(|live| live.attempt == attempt).map(|live| live.no)
     }
 
-    fn on_running(&mut self, no: JobNo, elapsed: SignedDuration, turn: &mut Turn) {
+    fn on_running(&mut self, no: JobNo, elapsed: SignedDuration, log: LogPart, turn: &mut Turn) {
         let Some(live) = self.live.get_mut(&no) else { return };
-        if live.known == Known::Recovered {
+        let adopted = live.known == Known::Recovered;
+        if live.known != Known::Running {
+            live.log = log.clone();
+            turn.report(Report::Runs { no, log, adopted });
+        }
+        if adopted {
             live.since = turn.now - elapsed;
             turn.report(Report::Adopted { no, elapsed });
         }
@@ -148,6 +152,7 @@ impl Queue {
             old: live.declared,
             new: vram,
             alone,
+            share: live.occupant.share,
         });
         self.put_back(live);
     }
@@ -155,7 +160,7 @@ impl Queue {
     /// What each of as many GPUs as the job needs can have at most.
     fn largest_for(&self, live: &Live) -> Option<Mib> {
         let count = u16::try_from(live.gpus().len()).ok().and_then(NonZeroU16::new)?;
-        self.node.largest_for(count)
+        self.node.largest_for(count, live.on)
     }
 
     /// How often the job ran out of GPU memory before.
@@ -167,7 +172,7 @@ impl Queue {
         if let Some(line) = live.line {
             let line = line as usize;
             self.lines.set_state(line, LineState::Waiting);
-            let request = request_of(&self.lines, &self.durable, line);
+            let request = self.request_of(line);
             self.lines.push_waiting(request, line);
             self.blocked.remove(&request);
         }
@@ -207,11 +212,13 @@ impl Queue {
                 exit,
                 peak_mib: live.occupant.peak.clone(),
                 avg_util: live.utilization.get(),
+                why: None,
             },
             turn,
         );
         self.mark_line(live.line, LineState::Done);
-        self.remember_done(live.no, live.command.clone(), status, exit, live.peak(), assessment);
+        let (no, command, peak) = (live.no, live.title.clone(), live.peak());
+        self.remember_done(BoardDone { no, command, status, assessment, exit, why: None, peak });
     }
 
     /// Takes an attempt that is over off the books. What it may still hold is
@@ -240,13 +247,48 @@ impl Queue {
                 }
                 turn.perform(Effect::Void(attempt));
             }
-            LaunchError::Spawn(_) => {
-                if let Some(live) = self.take_live(no, false, turn) {
-                    self.journal_done(&live, Status::Failed, None, None, turn);
-                }
+            LaunchError::Spawn(why) => {
+                self.on_launch_failed(no, why, turn);
+                return;
             }
         }
         turn.report(Report::NotStarted { no, why });
+    }
+
+    /// The attempt has come to nothing: the job is tried again after a pause, or
+    /// has failed where it was tried often enough.
+    fn on_launch_failed(&mut self, no: JobNo, why: &str, turn: &mut Turn) {
+        let Some(live) = self.take_live(no, false, turn) else { return };
+        let AttemptId { key, attempt } = live.attempt;
+        let attempts = self.durable.job(key).map_or(0, |job| job.not_started) + 1;
+        let LaunchAttempts { most, pauses } = self.config.launch_attempts;
+        let is_wanted = live.stop.is_none();
+        let again_in = (is_wanted && attempts < most).then(|| pauses.delay(attempts));
+        match again_in {
+            Some(pause) => {
+                self.commit(Record::NotStarted { key, attempt, why: why.to_owned() }, turn);
+                if let Some(line) = live.line {
+                    let until = turn.now + pause;
+                    self.lines.defer(line as usize, Deferral { until, why: why.to_owned() });
+                }
+                self.rest = Rest::Busy;
+            }
+            None => self.give_up_starting(&live, why, turn),
+        }
+        turn.report(Report::CouldNotStart { no, why: why.to_owned(), attempts, most, again_in });
+    }
+
+    fn give_up_starting(&mut self, live: &Live, why: &str, turn: &mut Turn) {
+        let status = if live.stop.is_some() { Status::Cancelled } else { Status::Failed };
+        let (key, no, exit, peak_mib) = (live.attempt.key, live.no, None, BTreeMap::new());
+        let reason = Some(why.to_owned());
+        self.commit(
+            Record::Done { key, no, status, exit, peak_mib, avg_util: None, why: reason.clone() },
+            turn,
+        );
+        self.mark_line(live.line, LineState::Done);
+        let (command, assessment, peak) = (live.title.clone(), None, None);
+        self.remember_done(BoardDone { no, command, status, assessment, exit, why: reason, peak });
     }
 
     /// Asks again about attempts the host has not ruled out yet.

@@ -14,7 +14,7 @@ fn short(records: &[Record]) -> String {
     for record in records {
         let line = match record {
             Record::Seen { key, no, command } => format!("{} seen {no} {command:?}", name(*key)),
-            Record::Started { key, no, attempt, gpus, declared: None, command } => {
+            Record::Started { key, no, attempt, gpus, declared: None, share: None, command } => {
                 let gpus: Vec<u16> = gpus.iter().map(|gpu| gpu.0).collect();
                 format!("{} started {no} try {attempt} on {gpus:?} {command:?}", name(*key))
             }
@@ -23,11 +23,16 @@ fn short(records: &[Record]) -> String {
                 format!("{} oom try {attempt} next {next:?} alone {alone}", name(*key))
             }
             Record::Interrupted { key, attempt } => format!("{} interrupted try {attempt}", name(*key)),
-            Record::Done { key, no, status, exit, peak_mib, avg_util } => {
+            Record::Done { key, no, status, exit, peak_mib, avg_util, why: None } => {
                 let peak: Vec<_> = peak_mib.iter().map(|(gpu, mib)| (gpu.0, mib.get())).collect();
                 format!("{} done {no} {status:?} {exit:?} peak {peak:?} util {avg_util:?}", name(*key))
             }
-            Record::Started { declared: Some(_), .. } | Record::Left { .. } => panic!("{record:?}"),
+            Record::Started { .. }
+            | Record::Done { .. }
+            | Record::Left { .. }
+            | Record::NotStarted { .. }
+            | Record::Retried { .. }
+            | Record::Paused { .. } => panic!("{record:?}"),
         };
         writeln!(out, "{line}").unwrap();
     }
