@@ -10,6 +10,8 @@ use driver::medium::words;
 /// The kinds of failure of the program itself, as opposed to those of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// A scheduler that was asked for something has refused: 1.
+    Refused,
     /// What was asked for makes no sense: 2.
     Usage,
     /// The GPUs can't be read: 69 (`EX_UNAVAILABLE`).
@@ -35,6 +37,7 @@ impl Kind {
     /// The exit code of the program.
     pub const fn code(self) -> u8 {
         match self {
+            Self::Refused => 1,
             Self::Usage => 2,
             Self::NoGpus => 69,
             Self::Locked => 73,
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_kinds_have_the_exit_codes_of_the_manual() {
-        let codes = [Kind::Usage, Kind::NoGpus, Kind::Locked, Kind::Io].map(Kind::code);
-        assert_eq!(codes, [2, 69, 73, 74]);
+        let codes = [Kind::Refused, Kind::Usage, Kind::NoGpus, Kind::Locked, Kind::Io].map(Kind::code);
+        assert_eq!(codes, [1, 2, 69, 73, 74]);
     }
 }

@@ -9,10 +9,14 @@ pub mod answers;
 pub mod board;
 pub mod board_json;
 pub mod cli;
+pub mod control;
+pub mod detach;
 pub mod devices;
 pub mod failure;
 pub mod keep;
+pub mod logs;
 pub mod outlet;
+pub mod place;
 pub mod plan;
 pub mod python_jobs;
 pub mod report_text;
@@ -20,6 +24,8 @@ pub mod reporter;
 pub mod schedule;
 pub mod simjob;
 pub mod state;
+pub mod status;
+pub mod stream;
 pub mod syntax;
 pub mod visible;
 
@@ -29,7 +35,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, StartArgs};
 use crate::failure::{Failure, Kind};
 use crate::plan::Plan;
 
@@ -52,10 +58,28 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     carry_out(&cli).unwrap_or_else(|failure| failure.tell())
 }
 
+fn start(args: &StartArgs) -> Result<ExitCode, Failure> {
+    let plan = Plan::start(args)?;
+    match &plan.watched {
+        Some(watched) if watched.detach => return detach::run(&plan, watched),
+        Some(watched) if watched.detached => detach::leave_terminal()?,
+        Some(_) | None => {}
+    }
+    schedule::run(&plan)
+}
+
 fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Some(Command::SimJob(args)) => simjob::run(args),
         Some(Command::Keep { dir }) => keep::run(dir),
+        Some(Command::Start(args)) => start(args),
+        Some(Command::Status(args)) => status::run(args),
+        Some(Command::Pause(args)) => control::pause(args, true),
+        Some(Command::Resume(args)) => control::pause(args, false),
+        Some(Command::Cancel(args)) => control::cancel(args),
+        Some(Command::Retry(args)) => control::retry(args),
+        Some(Command::Logs(args)) => logs::run(args),
+        Some(Command::Stop(args)) => control::stop(args),
         None => schedule::run(&Plan::resolve(&cli.queue)?),
     }
 }

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use allocation::{Rules, Thresholds};
 use driver::signals::OnExit;
-use engine::queue::{Config, LaunchAttempts, Patience};
-use model::{GpuIndex, Mib, Ratio, SignedDuration};
+use engine::queue::{Backoff, Config, LaunchAttempts, Patience};
+use model::{GpuIndex, GpuSet, Mib, Ratio, SignedDuration};
 
-use crate::cli::{self, Args, GpuSource};
+use crate::cli::{self, Args, Common, GpuSource, StartArgs};
 use crate::failure::Failure;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The jobs.
-    pub jobs_file: PathBuf,
+    pub jobs: Jobs,
     /// Where logs, journal and status board go.
     pub log_dir: PathBuf,
     /// How the queue shall behave.
@@ -27,6 +27,41 @@ pub struct Plan {
     pub fresh: bool,
     /// What becomes of running jobs when we are told to end.
     pub on_exit: OnExit,
+    /// What each model needs, where commands are asked which they run.
+    pub models: Option<Looked>,
+    /// What a watched queue does besides.
+    pub watched: Option<Watched>,
+}
+
+/// The jobs file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jobs {
+    /// The file, and how often it is looked at.
+    pub file: Looked,
+    /// Whether one that is not there is made.
+    pub make: bool,
+}
+
+/// A file that is looked at again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// The file.
+    pub path: PathBuf,
+    /// At least so often, where the system tells of no change.
+    pub every: Duration,
+}
+
+/// What a watched queue does besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// Where it publishes the state of its GPUs, and takes in edits of it.
+    pub state: Looked,
+    /// Where its words go besides standard output.
+    pub log: PathBuf,
+    /// Whether it goes on in the background.
+    pub detach: bool,
+    /// Whether it is the process in the background.
+    pub detached: bool,
 }
 
 /// Which GPUs there are.
@@ -38,6 +73,24 @@ pub enum Gpus {
     Simulated(u16),
 }
 
+/// Where the words of a watched queue go, beside its state file.
+const SCHEDULER_LOG: &str = "gpu_scheduler.log";
+
+/// What each model needs, with `start`.
+const LLM_CONFIG: &str = "llm_config.json";
+
+/// Above how much memory and load a GPU takes no new job, with `start`.
+const THRESHOLD: &str = "0.8";
+
+/// How often a job that cannot be started is tried, with `start`.
+const START_ATTEMPTS: u32 = 5;
+
+/// No pause before such a job is tried again is longer.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+
+/// How often files are looked at, besides when the system tells of a change.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How long a job has between SIGTERM and SIGKILL.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
 
@@ -47,44 +100,127 @@ const SHORTEST_POLL: Duration = Duration::from_millis(10);
 const LONGEST_POLL: Duration = Duration::from_secs(24 * 3600);
 
 impl Plan {
-    /// The meaning of the words.
+    /// The meaning of the words for a queue in the foreground.
     ///
     /// # Errors
     /// A usage failure that names the flag and the word.
     pub fn resolve(args: &Args) -> Result<Self, Failure> {
-        let gpus = match args.sim {
-            Some(0) => return Err(Failure::usage("--sim 0: there is nothing to run on without a GPU")),
-            Some(count) => Gpus::Simulated(count),
-            None => Gpus::Real(args.read_gpus),
-        };
-        let rules = Rules {
-            idle_threshold: Mib::new(args.idle_threshold),
-            margin: Mib::new(args.margin),
-            exclusive: args.exclusive,
-            spike_buffer: ratio("--spike-buffer", &args.spike_buffer)?,
-            thresholds: Thresholds::default(),
-        };
+        let path = args.jobs_file.clone().ok_or_else(|| Failure::usage("no jobs file was given"))?;
+        let common = &args.common;
+        let rules =
+            Rules { idle_threshold: Mib::new(common.idle_threshold.unwrap_or(200)), ..rules(common, None)? };
+        let attempts = common.max_assign_attempts.unwrap_or(1);
         let config = Config {
-            rules,
-            tolerance: ratio("--tolerance", &args.tolerance)?,
-            oom_retries: args.oom_retries,
-            allowed: args.gpus.as_deref().map(gpu_list).transpose()?.filter(|list| !list.is_empty()),
+            allowed: args.gpus.as_deref().map(gpu_list).transpose()?.flatten(),
             watch: args.watch,
-            verbose: args.verbose,
-            poll: poll(&args.poll)?,
-            grace: GRACE,
-            patience: Patience { overtakings: args.overtakes, time: overtake_time(&args.overtake_time)? },
-            retry_failed: args.retry_failed,
-            launch_attempts: LaunchAttempts::ONCE,
+            ..config(common, rules, attempts)?
         };
-        let jobs_file = args.jobs_file.clone().ok_or_else(|| Failure::usage("no jobs file was given"))?;
-        let on_exit = match args.on_exit {
-            None => OnExit::BySignal,
-            Some(cli::OnExit::Keep) => OnExit::Keep,
-            Some(cli::OnExit::Stop) => OnExit::Stop,
-        };
-        Ok(Self { jobs_file, log_dir: args.log_dir.clone(), config, gpus, fresh: args.fresh, on_exit })
+        Ok(Self {
+            jobs: Jobs { file: Looked { path, every: LOOK_EVERY }, make: false },
+            log_dir: common.log_dir.clone(),
+            config,
+            gpus: gpus(common)?,
+            fresh: common.fresh,
+            on_exit: on_exit(common),
+            models: common.llm_config.clone().map(|path| Looked { path, every: LOOK_EVERY }),
+            watched: None,
+        })
     }
+
+    /// The meaning of the words for a watched queue, `gpusched start`.
+    ///
+    /// # Errors
+    /// A usage failure that names the flag and the word.
+    pub fn start(args: &StartArgs) -> Result<Self, Failure> {
+        let common = &args.common;
+        let rules = Rules {
+            // A GPU counts as free below its thresholds, whoever uses some of it.
+            idle_threshold: Mib::new(common.idle_threshold.unwrap_or(u32::MAX)),
+            ..rules(common, Some(THRESHOLD))?
+        };
+        let attempts = common.max_assign_attempts.unwrap_or(START_ATTEMPTS);
+        let config = Config {
+            allowed: args.gpus.map(first_gpus).transpose()?,
+            watch: true,
+            ..config(common, rules, attempts)?
+        };
+        let jobs_every = interval("--monitor-interval", &args.monitor_interval)?;
+        let state_every = interval("--state-interval", &args.state_interval)?;
+        Ok(Self {
+            jobs: Jobs { file: Looked { path: args.jobs_file.clone(), every: jobs_every }, make: true },
+            log_dir: common.log_dir.clone(),
+            config,
+            gpus: gpus(common)?,
+            fresh: common.fresh,
+            on_exit: on_exit(common),
+            models: Some(Looked {
+                path: common.llm_config.clone().unwrap_or_else(|| LLM_CONFIG.into()),
+                every: LOOK_EVERY,
+            }),
+            watched: Some(Watched {
+                log: args.state_file.with_file_name(SCHEDULER_LOG),
+                state: Looked { path: args.state_file.clone(), every: state_every },
+                detach: args.detach && !args.detached,
+                detached: args.detached,
+            }),
+        })
+    }
+}
+
+fn gpus(common: &Common) -> Result<Gpus, Failure> {
+    match common.sim {
+        Some(0) => Err(Failure::usage("--sim 0: there is nothing to run on without a GPU")),
+        Some(count) => Ok(Gpus::Simulated(count)),
+        None => Ok(Gpus::Real(common.read_gpus)),
+    }
+}
+
+fn on_exit(common: &Common) -> OnExit {
+    match common.on_exit {
+        None => OnExit::BySignal,
+        Some(cli::OnExit::Keep) => OnExit::Keep,
+        Some(cli::OnExit::Stop) => OnExit::Stop,
+    }
+}
+
+/// The rules of placement, without what makes a GPU idle.
+fn rules(common: &Common, threshold: Option<&str>) -> Result<Rules, Failure> {
+    let limit = |flag, given: &Option<String>| {
+        given.as_deref().or(threshold).map(|text| ratio(flag, text)).transpose()
+    };
+    Ok(Rules {
+        idle_threshold: Mib::ZERO,
+        margin: Mib::new(common.margin),
+        exclusive: common.exclusive,
+        spike_buffer: ratio("--spike-buffer", &common.spike_buffer)?,
+        thresholds: Thresholds {
+            memory: limit("--mem-threshold", &common.mem_threshold)?,
+            load: limit("--load-threshold", &common.load_threshold)?,
+        },
+    })
+}
+
+/// How the queue shall behave, without its GPUs and how long it lives.
+fn config(common: &Common, rules: Rules, attempts: u32) -> Result<Config, Failure> {
+    if attempts == 0 {
+        return Err(Failure::usage("--max-assign-attempts 0: a job is tried at least once"));
+    }
+    let wait = seconds("--assign-retry-wait", &common.assign_retry_wait)?;
+    let base = SignedDuration::try_from(wait)
+        .map_err(|error| Failure::usage(format!("--assign-retry-wait: {error}")))?;
+    Ok(Config {
+        rules,
+        tolerance: ratio("--tolerance", &common.tolerance)?,
+        oom_retries: common.oom_retries,
+        allowed: None,
+        watch: false,
+        verbose: common.verbose,
+        poll: poll(&common.poll)?,
+        grace: GRACE,
+        patience: Patience { overtakings: common.overtakes, time: overtake_time(&common.overtake_time)? },
+        retry_failed: common.retry_failed,
+        launch_attempts: LaunchAttempts { most: attempts, pauses: Backoff { base, cap: LONGEST_PAUSE } },
+    })
 }
 
 /// A time: decimal seconds, or a number with `ms`, `s`, `m` or `h`.
@@ -125,35 +261,34 @@ fn ratio(flag: &str, text: &str) -> Result<Ratio, Failure> {
     })
 }
 
-/// A list of GPUs such as `0,1,4-7`; empty text is an empty list.
-fn gpu_list(text: &str) -> Result<BTreeSet<GpuIndex>, Failure> {
-    let mut list = BTreeSet::new();
+/// How often a file is looked at.
+fn interval(flag: &str, text: &str) -> Result<Duration, Failure> {
+    let time = seconds(flag, text)?;
+    if time < SHORTEST_POLL || time > LONGEST_POLL {
+        return Err(Failure::usage(format!("{flag}: '{text}' is not between 10 ms and 24 hours")));
+    }
+    Ok(time)
+}
+
+/// A list of GPUs such as `0,1,4-7`; empty text is no list.
+fn gpu_list(text: &str) -> Result<Option<BTreeSet<GpuIndex>>, Failure> {
     if text.trim().is_empty() {
-        return Ok(list);
+        return Ok(None);
     }
-    for (at, item) in text.split(',').enumerate() {
-        let wrong = |why: &str| {
-            Failure::usage(format!("--gpus {text}: item {}, '{item}', {why}", at + 1))
-                .hint("write indices and ranges with commas between them: 0,1,3 or 0-3")
-        };
-        let index = |word: &str| {
-            let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
-            word.parse().ok().filter(|_| digits).ok_or_else(|| wrong("is not the index of a GPU"))
-        };
-        let item = item.trim();
-        if item.is_empty() {
-            return Err(wrong("is empty"));
-        }
-        let (first, last): (u16, u16) = match item.split_once('-') {
-            Some((first, last)) => (index(first)?, index(last)?),
-            None => (index(item)?, index(item)?),
-        };
-        if first > last {
-            return Err(wrong("ends before it begins"));
-        }
-        list.extend((first..=last).map(GpuIndex));
+    let gpus = GpuSet::parse(text).map_err(|error| {
+        Failure::usage(format!("--gpus {text}: {error}"))
+            .hint("write indices and ranges with commas between them: 0,1,3 or 0-3")
+    })?;
+    Ok(Some(gpus.iter().collect()))
+}
+
+/// The first GPUs of the machine.
+fn first_gpus(count: u16) -> Result<BTreeSet<GpuIndex>, Failure> {
+    if count == 0 {
+        return Err(Failure::usage("--gpus 0: there is nothing to run on without a GPU")
+            .hint("with start, --gpus is how many GPUs to use"));
     }
-    Ok(list)
+    Ok((0..count).map(GpuIndex).collect())
 }
 
 #[cfg(test)]

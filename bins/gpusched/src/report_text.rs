@@ -263,6 +263,7 @@ fn could_not_start(
 
 fn interrupted(urgency: Urgency, running: usize) -> String {
     match urgency {
+        Urgency::Leave if running == 0 => "told to end — no job runs".to_owned(),
         Urgency::Leave => format!(
             "WARN  told to end — leaving {running} running jobs to the keeper; \
              the same command looks after them again"

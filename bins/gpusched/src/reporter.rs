@@ -1,6 +1,8 @@
-//! Tells reports on standard output, each line with the time of day.
+//! Tells reports on standard output, each line with the time of day, and in the
+//! log of a watched queue with the date as well.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Write;
 
 use driver::publish::Reporter;
@@ -8,29 +10,39 @@ use engine::queue::{Answer, Board, Report};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::outlet::Outlet;
 use crate::report_text::Words;
+use crate::stream::Stream;
 use crate::{answers, board, board_json};
 
 /// Writes reports as text. When nobody listens any more (`| head -1`, a closed
 /// terminal) it falls silent and the queue goes on.
 pub struct TextReporter<W> {
     out: Option<W>,
+    /// Where jobs' own lines are printed, if they are.
+    output: Option<Stream>,
+    log: Option<File>,
     words: Words,
     zone: TimeZone,
-}
-
-impl TextReporter<Outlet> {
-    /// A reporter on standard output, in local time.
-    pub fn on_stdout(out: Outlet, words: Words) -> Self {
-        Self::new(out, words, TimeZone::system())
-    }
 }
 
 impl<W: Write> TextReporter<W> {
     /// A reporter that writes to `out`, its times in `zone`.
     pub fn new(out: W, words: Words, zone: TimeZone) -> Self {
-        Self { out: Some(out), words, zone }
+        Self { out: Some(out), output: None, log: None, words, zone }
+    }
+
+    /// Has what jobs print follow in between.
+    #[must_use]
+    pub fn with_output(mut self, output: Stream) -> Self {
+        self.output = Some(output);
+        self
+    }
+
+    /// Writes everything into this file as well.
+    #[must_use]
+    pub fn with_log(mut self, log: File) -> Self {
+        self.log = Some(log);
+        self
     }
 
     /// Says something that is not the queue's own report.
@@ -39,22 +51,45 @@ impl<W: Write> TextReporter<W> {
     }
 
     fn tell(&mut self, report: &Report, now: Timestamp) {
-        if self.out.is_some() {
+        self.follow_output(report);
+        if self.out.is_some() || self.log.is_some() {
             self.write(&self.words.lines(report), now);
         }
     }
 
-    fn write(&mut self, lines: &[String], now: Timestamp) {
-        let Some(out) = &mut self.out else { return };
-        let time = self.zone.to_datetime(now).strftime("%H:%M:%S");
-        let mut text = String::new();
-        for line in lines {
-            let _ = writeln!(text, "[{time}] {line}");
+    /// What a job has printed comes before the news of its end.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are no news of an attempt")]
+    fn follow_output(&self, report: &Report) {
+        let Some(output) = &self.output else { return };
+        match report {
+            // What one of an earlier scheduler has printed was seen then.
+            Report::Runs { no, log, adopted: false } => output.begins(*no, log.clone()),
+            Report::Finished(ended) => output.ends(ended.no),
+            Report::OomRequeued { no, .. } | Report::Requeued { no } => output.ends(*no),
+            _ => {}
         }
+    }
+
+    fn write(&mut self, lines: &[String], now: Timestamp) {
+        let at = self.zone.to_datetime(now);
+        if let Some(log) = &mut self.log {
+            // A full disk must not end the queue.
+            let _ = log.write_all(stamped(lines, &at.strftime("%Y-%m-%d %H:%M:%S")).as_bytes());
+        }
+        let Some(out) = &mut self.out else { return };
+        let text = stamped(lines, &at.strftime("%H:%M:%S"));
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             self.out = None;
         }
     }
+}
+
+fn stamped(lines: &[String], time: &impl std::fmt::Display) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let _ = writeln!(text, "[{time}] {line}");
+    }
+    text
 }
 
 impl<W: Write + Send> Reporter for TextReporter<W> {

@@ -2,7 +2,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,17 +15,20 @@ use driver::jobsfile::Watch;
 use driver::mailbox::Mailbox;
 use driver::shell::{Parts, Shell};
 use driver::signals::{self, Signals};
+use driver::statefile::StateFile;
 use engine::queue::{Config, Outcome, Phase, Queue};
+use jiff::tz::TimeZone;
 use jobspec::JobsFile;
 
 use crate::devices;
 use crate::failure::{Failure, Kind};
-use crate::outlet;
-use crate::plan::{Gpus, Plan};
+use crate::outlet::{self, Outlet};
+use crate::plan::{Gpus, Looked, Plan, Watched};
 use crate::report_text::Words;
 use crate::reporter::TextReporter;
 use crate::simjob::SIM_DIR;
 use crate::state::{LogDir, Memory};
+use crate::stream::Stream;
 use crate::syntax;
 use crate::visible::VARIABLE;
 
@@ -35,6 +39,7 @@ use crate::visible::VARIABLE;
 /// # Errors
 /// When the work can't begin, or can't go on.
 pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
+    let made = make_jobs_file(plan)?;
     let (watch, jobs) = read_jobs(plan)?;
     let no_signals = |error| Failure::cannot("catch signals", &error);
     signals::outlive_file_limits().map_err(no_signals)?;
@@ -50,8 +55,8 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let board = plan.log_dir.join("status.txt");
     let (mut outflow, outlet) =
         outlet::standard_output().map_err(|error| Failure::cannot("use standard output", &error))?;
-    let mut reporter = TextReporter::on_stdout(outlet, words(plan, &board));
-    for note in note.iter().chain(&devices.note) {
+    let mut reporter = reporter(plan, outlet, dir.path(), &board)?;
+    for note in made.iter().chain(&note).chain(&devices.note) {
         reporter.note(note);
     }
 
@@ -78,7 +83,7 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
         board,
         status: dir.path().join("status.json"),
         mailbox,
-        state: None,
+        state: plan.watched.as_ref().map(|watched| state_file(watched, dir.path())),
     })
     .map_err(|error| Failure::caused(Kind::Io, &error))?;
     let outcome = engine::drive(&mut queue, &mut shell).map_err(|lost| {
@@ -100,12 +105,54 @@ fn exit_code(outcome: Outcome, ended_by: Option<u8>) -> ExitCode {
 }
 
 fn read_jobs(plan: &Plan) -> Result<(Watch, Arc<JobsFile>), Failure> {
-    let mut watch = Watch::new(&plan.jobs_file).map_err(|error| syntax::failure(&error))?;
+    let Looked { path, every } = &plan.jobs.file;
+    let mut watch = Watch::new(path).map_err(|error| syntax::failure(&error))?.every(*every);
     let jobs = watch.first().map_err(|error| syntax::failure(&error))?;
     if jobs.is_empty() && !plan.config.watch {
         return Err(Failure::usage("jobs file contains no jobs (use --watch to wait for some)"));
     }
     Ok((watch, jobs))
+}
+
+/// Makes the jobs file of a watched queue where it is not there; what is to be
+/// said of it.
+fn make_jobs_file(plan: &Plan) -> Result<Option<String>, Failure> {
+    let path = &plan.jobs.file.path;
+    if !plan.jobs.make || path.exists() {
+        return Ok(None);
+    }
+    File::create_new(path)
+        .map_err(|error| Failure::cannot(format_args!("create the jobs file {}", path.display()), &error))?;
+    Ok(Some(format!(
+        "made an empty jobs file, {}: add to it with gpusched add, or any editor",
+        path.display()
+    )))
+}
+
+/// The state file of a watched queue; it is told an absolute path of `log_dir`.
+fn state_file(watched: &Watched, log_dir: &Path) -> StateFile {
+    let Looked { path, every } = &watched.state;
+    StateFile::new(path.clone(), log_dir.to_owned(), *every)
+}
+
+/// Who finds the words: a watched queue also prints what its jobs do, and keeps a
+/// log.
+fn reporter(
+    plan: &Plan,
+    outlet: Outlet,
+    dir: &Path,
+    board: &Path,
+) -> Result<TextReporter<Box<dyn Write + Send>>, Failure> {
+    let words = words(plan, board);
+    let Some(watched) = &plan.watched else {
+        return Ok(TextReporter::new(Box::new(outlet), words, TimeZone::system()));
+    };
+    let cannot = |error| Failure::cannot(format_args!("write {}", watched.log.display()), &error);
+    let log = OpenOptions::new().append(true).create(true).open(&watched.log).map_err(cannot)?;
+    let stream = Stream::start(outlet, dir).map_err(|error| Failure::cannot("start a thread", &error))?;
+    let reporter: TextReporter<Box<dyn Write + Send>> =
+        TextReporter::new(Box::new(stream.clone()), words, TimeZone::system());
+    Ok(reporter.with_output(stream).with_log(log))
 }
 
 fn words(plan: &Plan, board: &Path) -> Words {

@@ -55,6 +55,7 @@ pub struct Watch {
     good: Option<Arc<JobsFile>>,
     /// What was told last, if it was bad.
     told: Option<Unreadable>,
+    look_every: Duration,
 }
 
 /// How jobs can be gone.
@@ -90,7 +91,16 @@ impl Watch {
             hollow: None,
             good: None,
             told: None,
+            look_every: LOOK_EVERY,
         })
+    }
+
+    /// Looks at it only so often where the system tells of no change; else each
+    /// second.
+    #[must_use]
+    pub fn every(mut self, time: Duration) -> Self {
+        self.look_every = time;
+        self
     }
 
     /// Reads the file for the first time. It is believed as it stands.
@@ -112,7 +122,9 @@ impl Watch {
 
     /// When to look although nothing is readable.
     pub fn next_look(&self) -> Instant {
-        let next = if self.complete { self.looked } else { self.looked + LOOK_EVERY };
+        let soon = self.changing.is_some() || self.hollow.is_some();
+        let pause = if soon { LOOK_EVERY.min(self.look_every) } else { self.look_every };
+        let next = if self.complete { self.looked } else { self.looked + pause };
         next.max(self.resting_until)
     }
 

@@ -51,3 +51,11 @@ pub use lock::DirLock;
 pub use medium::{FileMedium, PathError};
 pub use publish::Reporter;
 pub use shell::{Parts, Shell};
+
+/// Makes this process the leader of a session of its own, without a terminal.
+///
+/// # Errors
+/// When it leads a process group already.
+pub fn own_session() -> std::io::Result<()> {
+    Ok(rustix::process::setsid().map(drop)?)
+}

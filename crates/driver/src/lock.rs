@@ -5,10 +5,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use model::{Pid, Timestamp};
+use model::{Pid, SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::medium::PathError;
+use crate::proc::Process;
 
 /// The right to schedule from a directory, held until it is dropped or the
 /// process ends in whatever way.
@@ -71,6 +72,22 @@ impl DirLock {
     }
 }
 
+/// The scheduler that works in `dir`, as far as its lock file tells, if it lives.
+/// One on another host is believed to.
+pub fn holder(dir: &Path) -> Option<Holder> {
+    let holder = holder_in(File::open(dir.join("lock")).ok()?)?;
+    if holder.host != host_name() {
+        return Some(holder);
+    }
+    let process = Process::read(holder.pid).filter(Process::is_alive)?;
+    // Its pid may be another's by now, which is younger than the lock.
+    let age = Process::age(process.start_time)?;
+    (age >= Timestamp::now().duration_since(holder.since) - SLACK).then_some(holder)
+}
+
+/// Clocks of processes tick coarsely.
+const SLACK: SignedDuration = SignedDuration::from_secs(2);
+
 /// Writes down who we are, for the one who comes second.
 fn sign(file: &mut File) -> io::Result<()> {
     let holder = Holder { pid: Pid(std::process::id()), host: host_name(), since: Timestamp::now() };
@@ -109,8 +126,12 @@ mod tests {
         let start = format!("another gpusched (pid {}, since 20", std::process::id());
         let end = format!(" UTC) works in {}", dir.path().display());
         assert!(text.starts_with(&start) && text.ends_with(&end), "{text}");
+        assert_eq!(holder(dir.path()).map(|holder| holder.pid), Some(Pid(std::process::id())));
         drop(first);
         DirLock::take(dir.path()).unwrap();
+        let old = Holder { pid: Pid(1), host: host_name(), since: Timestamp::UNIX_EPOCH };
+        std::fs::write(dir.path().join("lock"), serde_json::to_string(&old).unwrap()).unwrap();
+        assert_eq!(holder(dir.path()), None, "process 1 has not run since 1970");
     }
 
     #[test]

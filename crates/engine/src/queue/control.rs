@@ -123,6 +123,9 @@ impl Queue {
                 Answer::Ends(ending, running)
             }
         };
+        // Who asks looks at once: the board is published before the answer.
+        self.board.last = None;
+        self.board.stale = true;
         turn.perform(Effect::Answer { id, answer });
     }
 
