@@ -14,6 +14,7 @@
 //! - [`jobsfile`]: the jobs file, watched; [`signals`]: signals as descriptors;
 //!   [`mailbox`]: what commands ask for; [`statefile`]: the published state, and
 //!   edits of it; `watched`: any small file.
+//! - [`conda`]: what a job in a Python environment is started with.
 //! - `gpus`: reading GPUs without waiting for them; [`command`]: running a
 //!   program for its output.
 //! - [`medium`]: files that must survive; `syncer`: putting them on the disk;
@@ -26,6 +27,7 @@
 
 pub mod clock;
 pub mod command;
+pub mod conda;
 mod gpus;
 pub mod host;
 pub mod jobsfile;
