@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use driver::clock::Steady;
-use driver::host::{HostError, KeeperConfig, KeeperHost, own_program};
+use driver::host::{HostError, KeeperConfig, KeeperHost, LogNames, own_program};
 use driver::jobsfile::Watch;
 use driver::mailbox::Mailbox;
 use driver::shell::{Parts, Shell};
@@ -173,6 +173,7 @@ fn open_host(dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<Keepe
         program: own("where this program lies", own_program())?,
         environment,
         cwd: own("the current directory", env::current_dir())?,
+        logs: LogNames::ByGpu,
     };
     KeeperHost::open(config).map_err(|error| {
         let failure = Failure::caused(Kind::Io, &error);

@@ -202,13 +202,19 @@ fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
     fs::rename(from, to).map_err(|error| Failure::cannot(doing(), &error))
 }
 
-/// Whether a file is what a job printed: `job007_gpu0-1.log`.
+/// Whether a file is what a job printed: `job007_gpu0-1.log`, or
+/// `job_7_20250131_235959.log` with perhaps `_2` after it.
 fn is_job_log(name: &str) -> bool {
-    let middle = name.strip_prefix("job").and_then(|rest| rest.strip_suffix(".log"));
-    middle.and_then(|middle| middle.split_once("_gpu")).is_some_and(|(no, gpus)| {
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        digits(no) && gpus.split('-').all(digits)
-    })
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let Some(middle) = name.strip_prefix("job").and_then(|rest| rest.strip_suffix(".log")) else {
+        return false;
+    };
+    if let Some(stamped) = middle.strip_prefix('_') {
+        let parts: Vec<&str> = stamped.split('_').collect();
+        return matches!(*parts, [_, day, time] | [_, day, time, _] if (day.len(), time.len()) == (8, 6))
+            && parts.into_iter().all(digits);
+    }
+    middle.split_once("_gpu").is_some_and(|(no, gpus)| digits(no) && gpus.split('-').all(digits))
 }
 
 /// A name in `dir` that nothing has: `name`, or `name.2` and so on.
@@ -224,12 +230,15 @@ mod tests {
 
     #[test]
     fn what_is_the_log_of_a_job() {
-        for name in ["job001_gpu0.log", "job1234_gpu0-1-7.log"] {
+        let by_gpu = ["job001_gpu0.log", "job1234_gpu0-1-7.log"];
+        let stamped = ["job_1_20250131_235959.log", "job_1234_20250131_235959_2.log"];
+        for name in by_gpu.into_iter().chain(stamped) {
             assert!(is_job_log(name), "{name}");
         }
-        for name in
-            ["job.log", "job1_gpu.log", "joba_gpu0.log", "job001_gpu0.log.2", "jobs.txt", "job1_gpu0-.log"]
-        {
+        let by_gpu = ["job1_gpu.log", "joba_gpu0.log", "job001_gpu0.log.2", "job1_gpu0-.log"];
+        let stamped =
+            ["job_1.log", "job_1_2025_235959.log", "job_1_20250131_235959_.log", "job_x_20250131_235959.log"];
+        for name in ["job.log", "jobs.txt", "job_.log"].into_iter().chain(by_gpu).chain(stamped) {
             assert!(!is_job_log(name), "{name}");
         }
     }

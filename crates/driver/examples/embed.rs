@@ -15,6 +15,7 @@ use std::{env, fs};
 use allocation::{Rules, Thresholds};
 use backend_sim::reported::ReportedGpus;
 use driver::clock::Steady;
+use driver::host::LogNames;
 use driver::jobsfile::Watch;
 use driver::mailbox::Mailbox;
 use driver::signals::{OnExit, Signals};
@@ -66,6 +67,7 @@ fn run(dir: &Path) -> Result<Outcome, Box<dyn Error>> {
         program: env::current_exe()?,
         environment: env::vars_os().collect(),
         cwd: env::current_dir()?,
+        logs: LogNames::ByGpu,
     })?;
     let mut shell = Shell::open(Parts {
         clock,

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use backend::JobHost;
-use driver::host::{HostNews, KeeperConfig, KeeperHost};
+use driver::host::{HostNews, KeeperConfig, KeeperHost, LogNames};
 use model::{GpuIndex, GpuUuid, JobKey, JobNo, Launch, Presence, Setting};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         program: env::current_exe()?,
         environment: env::vars_os().collect(),
         cwd: env::current_dir()?,
+        logs: LogNames::ByGpu,
     })?;
     let start = Instant::now();
     run(&mut host, jobs, slots)?;

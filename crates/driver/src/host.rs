@@ -4,6 +4,7 @@
 mod birth;
 mod forget;
 mod link;
+mod logs;
 mod owner;
 mod tail;
 
@@ -24,6 +25,7 @@ use model::{
 
 pub use birth::own_program;
 pub use forget::start_fresh;
+pub use logs::LogNames;
 
 use crate::host::link::Connection;
 use crate::host::owner::Owners;
@@ -49,16 +51,19 @@ pub struct KeeperConfig {
     pub environment: Vec<(OsString, OsString)>,
     /// Where jobs start: an absolute path.
     pub cwd: PathBuf,
+    /// What their logs are called.
+    pub logs: LogNames,
 }
 
 impl fmt::Debug for KeeperConfig {
     /// Without the environment, which holds secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { dir, program, cwd, .. } = self;
+        let Self { dir, program, cwd, logs, .. } = self;
         f.debug_struct("KeeperConfig")
             .field("dir", dir)
             .field("program", program)
             .field("cwd", cwd)
+            .field("logs", logs)
             .finish_non_exhaustive()
     }
 }
@@ -239,10 +244,10 @@ impl KeeperHost {
     /// could not be created is none: it is refused.
     fn sighting(&mut self, attempt: AttemptId, is: Standing) -> Result<AttemptSighting, LaunchError> {
         let presence = match is {
-            Standing::Running { pid, start_time } => {
+            Standing::Running { pid, start_time, log, log_from } => {
                 self.owners.began(attempt, pid, start_time);
                 let elapsed = Process::age(start_time).unwrap_or_default();
-                Presence::Running { pid, elapsed, log: LogPart::default() }
+                Presence::Running { pid, elapsed, log: LogPart { name: log, from: log_from } }
             }
             Standing::Ended { exit, elapsed_ms, survivors, log, log_from } => {
                 if !survivors {
@@ -287,8 +292,9 @@ impl KeeperHost {
 
 impl JobHost for KeeperHost {
     fn launch(&mut self, launch: &Launch) -> Result<(), LaunchError> {
-        let Launch { attempt, no, command, gpus, setting: _ } = launch.clone();
-        self.ask(&Request::Launch { attempt, no, command, gpus })
+        let log = self.config.logs.name(&self.config.dir, launch);
+        let Launch { attempt, no, command, gpus, setting } = launch.clone();
+        self.ask(&Request::Launch { attempt, no, command, gpus, setting, log })
             .map_err(|error| LaunchError::NoKeeper(error.to_string()))
     }
 

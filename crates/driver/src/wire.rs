@@ -8,12 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 
-use model::{AttemptId, Exit, GpuIndex, GpuUuid, JobNo, LaunchError, Pid, StopSignal};
+use model::{AttemptId, Exit, GpuIndex, GpuUuid, JobNo, LaunchError, Pid, Setting, StopSignal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version of this language. The two sides part if theirs differ.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// From a scheduler to the keeper. Not to be printed: it holds secrets.
 #[derive(Serialize, Deserialize)]
@@ -40,6 +40,10 @@ pub(crate) enum Request {
         command: String,
         /// Its GPUs.
         gpus: Vec<(GpuIndex, GpuUuid)>,
+        /// What it runs in and with.
+        setting: Setting,
+        /// The name of its log in the log directory.
+        log: String,
     },
     /// Signal every process of an attempt. There is no answer.
     Signal {
@@ -96,6 +100,10 @@ pub(crate) enum Standing {
         pid: Pid,
         /// When that started, in clock ticks since boot.
         start_time: u64,
+        /// The name of its log in the log directory.
+        log: Box<str>,
+        /// Where in that file its part begins, in bytes.
+        log_from: u64,
     },
     /// Its leading process has ended.
     Ended {

@@ -1,13 +1,13 @@
 //! What the keeper does at a scheduler's request.
 
-use std::fs::File;
 use std::rc::Rc;
 
 use engine::keeper::KeeperRecord;
-use model::{AttemptId, Launch, LaunchError, Pid, Setting, StopSignal, Timestamp};
+use model::{AttemptId, Launch, LaunchError, Pid, StopSignal, Timestamp};
 
-use crate::keeper::launch::Surroundings;
+use crate::keeper::launch::Ready;
 use crate::keeper::serve::Keeper;
+use crate::keeper::setting::Surroundings;
 use crate::point::{self, Point};
 use crate::proc::Process;
 use crate::wire::{LinkError, News, Request, VERSION};
@@ -15,6 +15,9 @@ use crate::wire::{LinkError, News, Request, VERSION};
 /// How many jobs are started before children that ended are looked after again:
 /// the log is written once for all of them, and each takes up a descriptor.
 const BATCH: usize = 64;
+
+/// What is to be started, and the name of its log.
+type Order = (Launch, String);
 
 /// A signal for a whole attempt.
 pub(super) type Stop = (AttemptId, StopSignal);
@@ -29,8 +32,8 @@ impl Keeper {
         let (mut launches, mut stops) = (Vec::new(), Vec::new());
         for request in requests {
             match request {
-                Request::Launch { attempt, no, command, gpus } => {
-                    launches.push(Launch { attempt, no, command, gpus, setting: Setting::default() });
+                Request::Launch { attempt, no, command, gpus, setting, log } => {
+                    launches.push((Launch { attempt, no, command, gpus, setting }, log));
                     if launches.len() == BATCH {
                         self.launch(id, std::mem::take(&mut launches));
                         self.reap_if_told();
@@ -67,7 +70,7 @@ impl Keeper {
 
     /// Starts attempts that were not used before. That they are about to be
     /// started is in the log before the first of them is.
-    fn launch(&mut self, id: u64, launches: Vec<Launch>) {
+    fn launch(&mut self, id: u64, launches: Vec<Order>) {
         if launches.is_empty() {
             return;
         }
@@ -75,16 +78,17 @@ impl Keeper {
             return;
         };
         let launches = self.admit(id, launches);
-        let entered = surroundings.enter().map_err(|error| error.to_string());
+        let entered = surroundings.enter(None).map_err(|error| error.to_string());
         let (mut ready, mut intents, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-        for launch in launches {
+        for (launch, log) in launches {
             let attempt = launch.attempt;
-            let open = |()| self.starter.open_log(&launch).map_err(|error| error.to_string());
-            match entered.clone().and_then(open) {
-                Ok((file, name, log_from)) => {
-                    let (log, at_ms) = (name.into(), Timestamp::now().as_millisecond());
-                    intents.push(KeeperRecord::Launching { attempt, log, log_from, at_ms });
-                    ready.push((launch, file));
+            let prepare =
+                |()| self.starter.prepare(launch, log, &surroundings).map_err(|error| error.to_string());
+            match entered.clone().and_then(prepare) {
+                Ok(job) => {
+                    let (log, at_ms) = (job.log.as_str().into(), Timestamp::now().as_millisecond());
+                    intents.push(KeeperRecord::Launching { attempt, log, log_from: job.log_from, at_ms });
+                    ready.push(job);
                 }
                 Err(why) => failures.push((attempt, KeeperRecord::Failed { attempt, why })),
             }
@@ -98,7 +102,7 @@ impl Keeper {
             }
             Err(error) => {
                 let why = LaunchError::NoKeeper(error.to_string());
-                for (Launch { attempt, .. }, _) in ready {
+                for Ready { launch: Launch { attempt, .. }, .. } in ready {
                     self.tell_one(id, &News::Refused { attempt, why: why.clone() });
                 }
             }
@@ -106,24 +110,24 @@ impl Keeper {
     }
 
     /// The launches that may go on. The others hear that they are refused.
-    fn admit(&mut self, id: u64, launches: Vec<Launch>) -> Vec<Launch> {
-        let mut admitted: Vec<Launch> = Vec::with_capacity(launches.len());
-        for launch in launches {
-            let twice = admitted.iter().any(|other| other.attempt == launch.attempt);
+    fn admit(&mut self, id: u64, launches: Vec<Order>) -> Vec<Order> {
+        let mut admitted: Vec<Order> = Vec::with_capacity(launches.len());
+        for (launch, log) in launches {
+            let twice = admitted.iter().any(|(other, _)| other.attempt == launch.attempt);
             if twice || self.log.ledger().admit(launch.attempt).is_err() {
                 self.tell_one(id, &News::Refused { attempt: launch.attempt, why: LaunchError::Used });
             } else {
-                admitted.push(launch);
+                admitted.push((launch, log));
             }
         }
         admitted
     }
 
-    fn start(&mut self, ready: &[(Launch, File)], surroundings: &Surroundings) {
+    fn start(&mut self, ready: &[Ready], surroundings: &Surroundings) {
         let mut outcomes = Vec::with_capacity(ready.len());
-        for (launch, file) in ready {
-            let attempt = launch.attempt;
-            let record = match self.starter.start(launch, file, surroundings) {
+        for job in ready {
+            let attempt = job.launch.attempt;
+            let record = match self.starter.start(job, surroundings) {
                 Ok(pid) => {
                     point::pass(Point::KeeperAfterSpawn);
                     self.jobs.started(attempt, pid);

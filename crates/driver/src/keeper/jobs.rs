@@ -152,7 +152,8 @@ impl Jobs {
             Fate::Running { pid, start_time } => {
                 let own = self.leaders.get(pid).is_some_and(|leader| leader.attempt == attempt);
                 if own || self.adopted.contains_key(&attempt) {
-                    Standing::Running { pid: *pid, start_time: *start_time }
+                    let (log, log_from) = (kept.log.clone(), kept.log_from);
+                    Standing::Running { pid: *pid, start_time: *start_time, log, log_from }
                 } else {
                     Standing::Lost("its keeper was killed, so its exit status is unknown".into())
                 }

@@ -17,6 +17,7 @@ mod jobs;
 mod launch;
 mod log;
 mod serve;
+mod setting;
 mod stop;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -36,7 +37,6 @@ use rustix::fs::Mode;
 use rustix::process::{getpid, set_child_subreaper, setsid, umask};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 
-pub use launch::log_name;
 pub use log::LogError;
 pub(crate) use log::{KIND, LOG};
 

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::keeper::jobs::Jobs;
-use crate::keeper::launch::{Starter, Surroundings};
+use crate::keeper::launch::Starter;
 use crate::keeper::log::Log;
+use crate::keeper::setting::Surroundings;
 use crate::keeper::{KeepError, Signals, stop};
 use crate::proc::Mark;
 use crate::wire::Link;

@@ -13,7 +13,7 @@ use tempfile::{TempDir, tempdir};
 use engine::queue::Answer;
 
 use super::*;
-use crate::host::KeeperConfig;
+use crate::host::{KeeperConfig, LogNames};
 
 /// A program that does not listen as a keeper does.
 const NO_KEEPER: &str = "/bin/false";
@@ -65,6 +65,7 @@ fn rig_with(sample: Sample) -> Rig {
         program: NO_KEEPER.into(),
         environment: Vec::new(),
         cwd: dir.path().to_owned(),
+        logs: LogNames::ByGpu,
     })
     .unwrap();
     let (say, said) = mpsc::channel();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use backend::JobHost;
-use driver::host::{HostNews, KeeperConfig, KeeperHost};
+use driver::host::{HostNews, KeeperConfig, KeeperHost, LogNames};
 use driver::proc::Process;
 use model::{
     AttemptId, AttemptSighting, Exit, GpuIndex, GpuUuid, JobKey, JobNo, Launch, LaunchError, Pid, Presence,
@@ -32,6 +32,7 @@ pub(crate) fn config(dir: &Path) -> KeeperConfig {
         program: keeper_program(),
         environment: env::vars_os().chain(more).collect(),
         cwd: fs::canonicalize(dir).unwrap(),
+        logs: LogNames::ByGpu,
     }
 }
 
