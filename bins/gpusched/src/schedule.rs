@@ -63,7 +63,7 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let clock = Steady::start();
     let config = Config { allowed: devices.ours, ..plan.config.clone() };
     let mut queue = Queue::new(config, records, clock.now());
-    let mut host = open_host(dir.path(), environment)?;
+    let mut host = open_host(plan, dir.path(), environment)?;
     journal.sync().map_err(|error| Failure::caused(Kind::Io, &error))?;
     let is_over = |job: &engine::queue::Job| matches!(job.phase, Phase::Done { .. });
     host.forget(|attempt| queue.durable().job(attempt.key).is_some_and(is_over))
@@ -164,7 +164,7 @@ fn words(plan: &Plan, board: &Path) -> Words {
     }
 }
 
-fn open_host(dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<KeeperHost, Failure> {
+fn open_host(plan: &Plan, dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<KeeperHost, Failure> {
     let own = |what: &str, result: std::io::Result<PathBuf>| {
         result.map_err(|error| Failure::cannot(format_args!("tell {what}"), &error))
     };
@@ -173,7 +173,7 @@ fn open_host(dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<Keepe
         program: own("where this program lies", own_program())?,
         environment,
         cwd: own("the current directory", env::current_dir())?,
-        logs: LogNames::ByGpu,
+        logs: if plan.watched.is_some() { LogNames::Stamped } else { LogNames::ByGpu },
     };
     KeeperHost::open(config).map_err(|error| {
         let failure = Failure::caused(Kind::Io, &error);
