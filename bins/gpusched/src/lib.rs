@@ -8,6 +8,7 @@
 pub mod board;
 pub mod cli;
 pub mod devices;
+pub mod doctor;
 pub mod failure;
 pub mod keep;
 pub mod outlet;
@@ -53,6 +54,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Some(Command::SimJob(args)) => simjob::run(args),
+        Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Keep { dir }) => keep::run(dir),
         None => schedule::run(&Plan::resolve(&cli.queue)?),
     }

@@ -13,6 +13,7 @@
 //! - [`proc`]: what `/proc` tells about processes.
 //! - [`jobsfile`]: the jobs file, watched; [`signals`]: signals as descriptors.
 //! - [`conda`]: what a job in a Python environment is started with.
+//! - [`machine`]: what the machine offers.
 //! - `gpus`: reading GPUs without waiting for them; [`command`]: running a
 //!   program for its output.
 //! - [`medium`]: files that must survive; `syncer`: putting them on the disk;
@@ -31,6 +32,7 @@ pub mod host;
 pub mod jobsfile;
 pub mod keeper;
 pub mod lock;
+pub mod machine;
 pub mod medium;
 pub mod point;
 pub mod proc;
