@@ -58,6 +58,8 @@ pub enum Command {
     /// Pretend to be a GPU job: for --sim and for trying things out
     #[command(name = "simjob")]
     SimJob(SimJobArgs),
+    /// Say what this machine has, and what follows for a queue; exits with 69 where GPUs cannot be read
+    Doctor(DoctorArgs),
     /// Look after the jobs of a log directory; started by the scheduler.
     #[command(name = "__keep", hide = true)]
     Keep {
@@ -84,6 +86,22 @@ pub struct Args {
     /// What `start` has as well.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// The flags of `gpusched doctor`.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub struct DoctorArgs {
+    /// Write JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+
+    /// Look at N simulated GPUs instead of real ones
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub sim: Option<u16>,
+
+    /// Where the state of the GPUs comes from: auto, nvml or nvidia-smi
+    #[arg(long, value_enum, value_name = "SOURCE", default_value_t = GpuSource::Auto, hide_possible_values = true)]
+    pub read_gpus: GpuSource,
 }
 
 #[cfg(test)]
@@ -139,6 +157,11 @@ mod tests {
         assert!(matches!(command, Some(Command::SimJob(SimJobArgs { vram: 8, .. }))), "{command:?}");
         let command = parse(&["__keep", "d"]).unwrap().command;
         assert_eq!(command, Some(Command::Keep { dir: "d".into() }));
+        let command = parse(&["doctor", "--json", "--sim", "2"]).unwrap().command;
+        assert!(
+            matches!(command, Some(Command::Doctor(DoctorArgs { json: true, sim: Some(2), .. }))),
+            "{command:?}"
+        );
         check(&["./simjob"], |a| a.jobs_file.as_deref() == Some("./simjob".as_ref()));
         check(&["--", "simjob"], |a| a.jobs_file.as_deref() == Some("simjob".as_ref()));
         check(&["--watch", "simjob"], |a| a.jobs_file.as_deref() == Some("simjob".as_ref()));

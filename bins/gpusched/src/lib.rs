@@ -12,6 +12,7 @@ pub mod cli;
 pub mod control;
 pub mod detach;
 pub mod devices;
+pub mod doctor;
 pub mod failure;
 pub mod keep;
 pub mod logs;
@@ -71,6 +72,7 @@ fn start(args: &StartArgs) -> Result<ExitCode, Failure> {
 fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Some(Command::SimJob(args)) => simjob::run(args),
+        Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Keep { dir }) => keep::run(dir),
         Some(Command::Start(args)) => start(args),
         Some(Command::Status(args)) => status::run(args),

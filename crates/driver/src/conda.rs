@@ -26,6 +26,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use crate::machine::on_path;
 use crate::medium::PathError;
 
 pub use find::{Installed, installed};
@@ -202,7 +203,7 @@ pub fn shell_for(command: &str, scripts: &[PathBuf]) -> Vec<OsString> {
 
 fn bash() -> Option<PathBuf> {
     let usual = PathBuf::from("/bin/bash");
-    if usual.exists() { Some(usual) } else { find::on_path("bash", std::env::var_os("PATH").as_deref()) }
+    if usual.exists() { Some(usual) } else { on_path("bash", std::env::var_os("PATH").as_deref()) }
 }
 
 /// What kind of environment a directory holds.

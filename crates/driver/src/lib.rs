@@ -15,6 +15,7 @@
 //!   [`mailbox`]: what commands ask for; [`statefile`]: the published state, and
 //!   edits of it; `watched`: any small file.
 //! - [`conda`]: what a job in a Python environment is started with.
+//! - [`machine`]: what the machine offers.
 //! - `gpus`: reading GPUs without waiting for them; [`command`]: running a
 //!   program for its output.
 //! - [`medium`]: files that must survive; `syncer`: putting them on the disk;
@@ -33,6 +34,7 @@ pub mod host;
 pub mod jobsfile;
 pub mod keeper;
 pub mod lock;
+pub mod machine;
 pub mod mailbox;
 pub mod medium;
 pub mod point;

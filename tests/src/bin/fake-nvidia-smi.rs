@@ -212,6 +212,7 @@ fn gpu_cell(state: &Value, field: &str, number: usize) -> Option<String> {
         | "pstate"
         | "pci.bus_id"
         | "compute_mode"
+        | "persistence_mode"
         | "ecc.errors.uncorrected.volatile.total" => NOT_AVAILABLE.to_owned(),
         _ => return None,
     })

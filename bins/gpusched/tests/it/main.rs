@@ -4,6 +4,7 @@
 mod allocation;
 mod campaign;
 mod crash;
+mod doctor;
 mod ending;
 mod faults;
 mod flags;

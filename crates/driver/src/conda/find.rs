@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{CondaError, Kind};
+use crate::machine::on_path;
 
 /// Where installers put conda, mamba and micromamba if nobody says otherwise, in
 /// the home directory. The last two are micromamba's, old and new.
@@ -117,14 +118,6 @@ pub(super) fn lies_in_envs(prefix: &Path) -> bool {
 /// The home directory, where it is known.
 pub(super) fn home(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
-}
-
-/// Where the shell would find a program.
-pub(super) fn on_path(program: &str, path: Option<&OsStr>) -> Option<PathBuf> {
-    std::env::split_paths(path?)
-        .filter(|dir| dir.is_absolute())
-        .map(|dir| dir.join(program))
-        .find(|path| path.is_file())
 }
 
 /// All places, in the order in which they are looked in.

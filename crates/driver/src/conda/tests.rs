@@ -1,4 +1,4 @@
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use tempfile::{TempDir, tempdir};
@@ -46,7 +46,8 @@ impl Machine {
             return fs::create_dir_all(path).unwrap();
         }
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn resolve(&self, wanted: &str) -> Result<Activation, CondaError> {
