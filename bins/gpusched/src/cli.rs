@@ -42,6 +42,14 @@ pub enum Command {
         /// The log directory.
         dir: PathBuf,
     },
+    /// Look after one job in a session of screen or tmux; started by the keeper.
+    #[command(name = "__seat", hide = true)]
+    Seat {
+        /// The log directory.
+        dir: PathBuf,
+        /// The attempt, as the keeper's log names it.
+        attempt: String,
+    },
 }
 
 /// The flags of the queue, as they were typed.
@@ -104,6 +112,10 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "keep|stop", hide_possible_values = true)]
     pub on_exit: Option<OnExit>,
 
+    /// Run each job in a session of its own that can be looked into: screen or tmux
+    #[arg(long, value_enum, value_name = "screen|tmux", hide_possible_values = true)]
+    pub session: Option<Session>,
+
     /// Put the journal and the logs of earlier runs aside and run everything again
     #[arg(long)]
     pub fresh: bool,
@@ -132,6 +144,15 @@ pub enum OnExit {
     Keep,
     /// They are ended.
     Stop,
+}
+
+/// What a job's session is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Session {
+    /// GNU screen.
+    Screen,
+    /// tmux.
+    Tmux,
 }
 
 /// Where the state of the GPUs comes from.
@@ -197,6 +218,7 @@ mod tests {
                 && (a.tolerance.as_str(), a.spike_buffer.as_str(), a.poll.as_str()) == ("0.10", "0.10", "5")
                 && a.log_dir.as_os_str() == "gpusched_logs"
                 && (a.gpus.is_none(), a.sim.is_none(), a.read_gpus) == (true, true, GpuSource::Auto)
+                && (a.session, a.on_exit) == (None, None)
                 && !(a.exclusive || a.watch || a.fresh || a.verbose)
         });
     }
@@ -217,6 +239,8 @@ mod tests {
         assert!(matches!(command, Some(Command::SimJob(SimJobArgs { vram: 8, .. }))), "{command:?}");
         let command = parse(&["__keep", "d"]).unwrap().command;
         assert_eq!(command, Some(Command::Keep { dir: "d".into() }));
+        let command = parse(&["__seat", "d", "a#0/1"]).unwrap().command;
+        assert_eq!(command, Some(Command::Seat { dir: "d".into(), attempt: "a#0/1".to_owned() }));
         check(&["./simjob"], |a| a.jobs_file.as_deref() == Some("./simjob".as_ref()));
         check(&["--", "simjob"], |a| a.jobs_file.as_deref() == Some("simjob".as_ref()));
         check(&["--watch", "simjob"], |a| a.jobs_file.as_deref() == Some("simjob".as_ref()));
@@ -231,6 +255,7 @@ mod tests {
         assert_eq!(parse(&["j", "--margin", "-5"]), Err(ErrorKind::ValueValidation));
         assert_eq!(parse(&["j", "--sim", "x"]), Err(ErrorKind::ValueValidation));
         assert_eq!(parse(&["j", "--read-gpus", "x"]), Err(ErrorKind::InvalidValue));
+        assert_eq!(parse(&["j", "--session", "x"]), Err(ErrorKind::InvalidValue));
         assert_eq!(parse(&["--version"]), Err(ErrorKind::DisplayVersion));
     }
 }

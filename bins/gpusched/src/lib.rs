@@ -54,6 +54,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Some(Command::SimJob(args)) => simjob::run(args),
         Some(Command::Keep { dir }) => keep::run(dir),
+        Some(Command::Seat { dir, attempt }) => keep::sit(dir, attempt),
         None => schedule::run(&Plan::resolve(&cli.queue)?),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use allocation::Rules;
+use driver::SeatKind;
 use driver::signals::OnExit;
 use engine::queue::{Config, Patience};
 use model::{GpuIndex, Mib, Ratio, SignedDuration};
@@ -27,6 +28,8 @@ pub struct Plan {
     pub fresh: bool,
     /// What becomes of running jobs when we are told to end.
     pub on_exit: OnExit,
+    /// Where each job is to run in a session of its own, of what.
+    pub session: Option<SeatKind>,
 }
 
 /// Which GPUs there are.
@@ -81,7 +84,12 @@ impl Plan {
             Some(cli::OnExit::Keep) => OnExit::Keep,
             Some(cli::OnExit::Stop) => OnExit::Stop,
         };
-        Ok(Self { jobs_file, log_dir: args.log_dir.clone(), config, gpus, fresh: args.fresh, on_exit })
+        let session = args.session.map(|session| match session {
+            cli::Session::Screen => SeatKind::Screen,
+            cli::Session::Tmux => SeatKind::Tmux,
+        });
+        let log_dir = args.log_dir.clone();
+        Ok(Self { jobs_file, log_dir, config, gpus, fresh: args.fresh, on_exit, session })
     }
 }
 

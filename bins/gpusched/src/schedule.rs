@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use driver::SeatKind;
 use driver::clock::Steady;
 use driver::host::{HostError, KeeperConfig, KeeperHost, LogNames, own_program};
 use driver::jobsfile::Watch;
@@ -57,7 +58,7 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
     let clock = Steady::start();
     let config = Config { allowed: devices.ours, ..plan.config.clone() };
     let mut queue = Queue::new(config, records, clock.now());
-    let mut host = open_host(dir.path(), environment)?;
+    let mut host = open_host(dir.path(), environment, plan.session)?;
     journal.sync().map_err(|error| Failure::caused(Kind::Io, &error))?;
     let is_over = |job: &engine::queue::Job| matches!(job.phase, Phase::Done { .. });
     host.forget(|attempt| queue.durable().job(attempt.key).is_some_and(is_over))
@@ -112,7 +113,11 @@ fn words(plan: &Plan, board: &Path) -> Words {
     }
 }
 
-fn open_host(dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<KeeperHost, Failure> {
+fn open_host(
+    dir: &Path,
+    environment: Vec<(OsString, OsString)>,
+    seat: Option<SeatKind>,
+) -> Result<KeeperHost, Failure> {
     let own = |what: &str, result: std::io::Result<PathBuf>| {
         result.map_err(|error| Failure::cannot(format_args!("tell {what}"), &error))
     };
@@ -122,6 +127,7 @@ fn open_host(dir: &Path, environment: Vec<(OsString, OsString)>) -> Result<Keepe
         environment,
         cwd: own("the current directory", env::current_dir())?,
         logs: LogNames::ByGpu,
+        seat,
     };
     KeeperHost::open(config).map_err(|error| {
         let failure = Failure::caused(Kind::Io, &error);

@@ -115,6 +115,7 @@ impl SimNode {
             log: "log".into(),
             log_from: 0,
             at_ms,
+            seat: false,
         });
         let process = self.make_process(launch, declared, faults, now);
         let full_at = process.full_at;
