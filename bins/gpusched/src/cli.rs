@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use commands::{AddArgs, GpuArgs, JobArgs, LogsArgs, SimJobArgs, StartArgs, StatusArgs, StopArgs, Where};
-pub use common::{Common, GpuSource, OnExit};
+pub use common::{Common, GpuSource, OnExit, Session};
 
 /// Run shell commands on the GPUs of this machine as their memory allows.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -51,6 +51,8 @@ pub enum Command {
     Cancel(JobArgs),
     /// Run a job again that is over
     Retry(JobArgs),
+    /// List the sessions of running jobs, and how to look into them
+    Screens(Where),
     /// Print what a job has printed
     Logs(LogsArgs),
     /// End the scheduler; running jobs go on
@@ -65,6 +67,14 @@ pub enum Command {
     Keep {
         /// The log directory.
         dir: PathBuf,
+    },
+    /// Look after one job in a session of screen or tmux; started by the keeper.
+    #[command(name = "__seat", hide = true)]
+    Seat {
+        /// The log directory.
+        dir: PathBuf,
+        /// The attempt, as the keeper's log names it.
+        attempt: String,
     },
 }
 
@@ -157,6 +167,8 @@ mod tests {
         assert!(matches!(command, Some(Command::SimJob(SimJobArgs { vram: 8, .. }))), "{command:?}");
         let command = parse(&["__keep", "d"]).unwrap().command;
         assert_eq!(command, Some(Command::Keep { dir: "d".into() }));
+        let command = parse(&["__seat", "d", "a#0/1"]).unwrap().command;
+        assert_eq!(command, Some(Command::Seat { dir: "d".into(), attempt: "a#0/1".to_owned() }));
         let command = parse(&["doctor", "--json", "--sim", "2"]).unwrap().command;
         assert!(
             matches!(command, Some(Command::Doctor(DoctorArgs { json: true, sim: Some(2), .. }))),
@@ -176,6 +188,7 @@ mod tests {
         assert_eq!(parse(&["j", "--margin", "-5"]), Err(ErrorKind::ValueValidation));
         assert_eq!(parse(&["j", "--sim", "x"]), Err(ErrorKind::ValueValidation));
         assert_eq!(parse(&["j", "--read-gpus", "x"]), Err(ErrorKind::InvalidValue));
+        assert_eq!(parse(&["j", "--session", "x"]), Err(ErrorKind::InvalidValue));
         assert_eq!(parse(&["--version"]), Err(ErrorKind::DisplayVersion));
     }
 }

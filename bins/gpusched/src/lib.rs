@@ -23,6 +23,7 @@ pub mod python_jobs;
 pub mod report_text;
 pub mod reporter;
 pub mod schedule;
+pub mod screens;
 pub mod simjob;
 pub mod state;
 pub mod status;
@@ -74,12 +75,14 @@ fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::SimJob(args)) => simjob::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Keep { dir }) => keep::run(dir),
+        Some(Command::Seat { dir, attempt }) => keep::sit(dir, attempt),
         Some(Command::Start(args)) => start(args),
         Some(Command::Status(args)) => status::run(args),
         Some(Command::Pause(args)) => control::pause(args, true),
         Some(Command::Resume(args)) => control::pause(args, false),
         Some(Command::Cancel(args)) => control::cancel(args),
         Some(Command::Retry(args)) => control::retry(args),
+        Some(Command::Screens(place)) => screens::run(place),
         Some(Command::Logs(args)) => logs::run(args),
         Some(Command::Stop(args)) => control::stop(args),
         None => schedule::run(&Plan::resolve(&cli.queue)?),

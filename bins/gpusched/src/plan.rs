@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use allocation::{Rules, Thresholds};
+use driver::SeatKind;
 use driver::signals::OnExit;
 use engine::queue::{Backoff, Config, LaunchAttempts, Patience};
 use model::{GpuIndex, GpuSet, Mib, Ratio, SignedDuration};
@@ -27,6 +28,8 @@ pub struct Plan {
     pub fresh: bool,
     /// What becomes of running jobs when we are told to end.
     pub on_exit: OnExit,
+    /// Where each job is to run in a session of its own, of what.
+    pub session: Option<SeatKind>,
     /// What each model needs, where commands are asked which they run.
     pub models: Option<Looked>,
     /// What a watched queue does besides.
@@ -122,6 +125,7 @@ impl Plan {
             gpus: gpus(common)?,
             fresh: common.fresh,
             on_exit: on_exit(common),
+            session: session(common),
             models: common.llm_config.clone().map(|path| Looked { path, every: LOOK_EVERY }),
             watched: None,
         })
@@ -153,6 +157,7 @@ impl Plan {
             gpus: gpus(common)?,
             fresh: common.fresh,
             on_exit: on_exit(common),
+            session: session(common).or(args.screen.then_some(SeatKind::Screen)),
             models: Some(Looked {
                 path: common.llm_config.clone().unwrap_or_else(|| LLM_CONFIG.into()),
                 every: LOOK_EVERY,
@@ -181,6 +186,13 @@ fn on_exit(common: &Common) -> OnExit {
         Some(cli::OnExit::Keep) => OnExit::Keep,
         Some(cli::OnExit::Stop) => OnExit::Stop,
     }
+}
+
+fn session(common: &Common) -> Option<SeatKind> {
+    common.session.map(|session| match session {
+        cli::Session::Screen => SeatKind::Screen,
+        cli::Session::Tmux => SeatKind::Tmux,
+    })
 }
 
 /// The rules of placement, without what makes a GPU idle.

@@ -174,6 +174,7 @@ fn open_host(plan: &Plan, dir: &Path, environment: Vec<(OsString, OsString)>) ->
         environment,
         cwd: own("the current directory", env::current_dir())?,
         logs: if plan.watched.is_some() { LogNames::Stamped } else { LogNames::ByGpu },
+        seat: plan.session,
     };
     KeeperHost::open(config).map_err(|error| {
         let failure = Failure::caused(Kind::Io, &error);

@@ -115,6 +115,7 @@ impl SimNode {
             log: "log".into(),
             log_from: 0,
             at_ms,
+            seat: false,
         });
         if self.rng.chance(faults.launch_fails) {
             let why = "its script is not there".to_owned();

@@ -68,6 +68,7 @@ fn run(dir: &Path) -> Result<Outcome, Box<dyn Error>> {
         environment: env::vars_os().collect(),
         cwd: env::current_dir()?,
         logs: LogNames::ByGpu,
+        seat: None,
     })?;
     let mut shell = Shell::open(Parts {
         clock,

@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         environment: env::vars_os().collect(),
         cwd: env::current_dir()?,
         logs: LogNames::ByGpu,
+        seat: None,
     })?;
     let start = Instant::now();
     run(&mut host, jobs, slots)?;

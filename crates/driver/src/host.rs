@@ -6,6 +6,7 @@ mod forget;
 mod link;
 mod logs;
 mod owner;
+mod session;
 mod tail;
 
 use std::collections::VecDeque;
@@ -19,8 +20,8 @@ use std::time::Duration;
 
 use backend::JobHost;
 use model::{
-    AttemptId, AttemptSighting, Launch, LaunchError, LogPart, Pid, Presence, SignalError, SignedDuration,
-    StopSignal, SurveyError,
+    AttemptId, AttemptSighting, GpuIndex, Launch, LaunchError, LogPart, Pid, Presence, SignalError,
+    SignedDuration, StopSignal, SurveyError,
 };
 
 pub use birth::own_program;
@@ -29,10 +30,12 @@ pub use logs::LogNames;
 
 use crate::host::link::Connection;
 use crate::host::owner::Owners;
+use crate::host::session::session_name;
 use crate::keeper::LOG;
 use crate::medium::PathError;
 use crate::proc::{Mark, Process};
-use crate::wire::{News, Request, Standing};
+use crate::seat::SeatKind;
+use crate::wire::{News, Request, SeatOrder, Standing};
 
 /// How long a survey may take.
 const SURVEY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,7 +46,9 @@ pub struct KeeperConfig {
     /// The log directory. It must exist.
     pub dir: PathBuf,
     /// The absolute path of the program that becomes the keeper when called as
-    /// `PROGRAM __keep DIR`: it calls [`keep`](crate::keeper::keep). Where it is
+    /// `PROGRAM __keep DIR`: it calls [`keep`](crate::keeper::keep); and a seat
+    /// when called as `PROGRAM __seat DIR ATTEMPT`: it calls
+    /// [`sit`](crate::seat::sit). Where it is
     /// this very program ([`own_program`]), it need not be there any more.
     pub program: PathBuf,
     /// What jobs inherit: as a rule this process's own environment. Of a variable
@@ -53,17 +58,20 @@ pub struct KeeperConfig {
     pub cwd: PathBuf,
     /// What their logs are called.
     pub logs: LogNames,
+    /// Where each is to run in a session of its own, of what.
+    pub seat: Option<SeatKind>,
 }
 
 impl fmt::Debug for KeeperConfig {
     /// Without the environment, which holds secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { dir, program, cwd, logs, .. } = self;
+        let Self { dir, program, cwd, logs, seat, .. } = self;
         f.debug_struct("KeeperConfig")
             .field("dir", dir)
             .field("program", program)
             .field("cwd", cwd)
             .field("logs", logs)
+            .field("seat", seat)
             .finish_non_exhaustive()
     }
 }
@@ -293,8 +301,12 @@ impl KeeperHost {
 impl JobHost for KeeperHost {
     fn launch(&mut self, launch: &Launch) -> Result<(), LaunchError> {
         let log = self.config.logs.name(&self.config.dir, launch);
+        let seat = self.config.seat.map(|kind| {
+            let gpus: Vec<GpuIndex> = launch.gpus.iter().map(|(index, _)| *index).collect();
+            SeatOrder { kind, session: session_name(&gpus, &launch.command, launch.no) }
+        });
         let Launch { attempt, no, command, gpus, setting } = launch.clone();
-        self.ask(&Request::Launch { attempt, no, command, gpus, setting, log })
+        self.ask(&Request::Launch { attempt, no, command, gpus, setting, log, seat })
             .map_err(|error| LaunchError::NoKeeper(error.to_string()))
     }
 

@@ -10,6 +10,7 @@
 //! - [`shell`]: the world of the queue; [`publish`]: who finds its words.
 //! - [`keeper`]: the process that starts jobs, waits for them and outlives the
 //!   scheduler; [`host`]: the scheduler's side of it; `wire`: their language.
+//! - [`seat`]: a job in a session of screen or tmux.
 //! - [`proc`]: what `/proc` tells about processes.
 //! - [`jobsfile`]: the jobs file, watched; [`signals`]: signals as descriptors;
 //!   [`mailbox`]: what commands ask for; [`statefile`]: the published state, and
@@ -40,6 +41,7 @@ pub mod medium;
 pub mod point;
 pub mod proc;
 pub mod publish;
+pub mod seat;
 pub mod shell;
 pub mod signals;
 mod spawn;
@@ -54,6 +56,7 @@ pub use host::{KeeperConfig, KeeperHost};
 pub use lock::DirLock;
 pub use medium::{FileMedium, PathError};
 pub use publish::Reporter;
+pub use seat::SeatKind;
 pub use shell::{Parts, Shell};
 
 /// Makes this process the leader of a session of its own, without a terminal.

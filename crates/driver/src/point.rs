@@ -3,8 +3,8 @@
 //!
 //! `GPUSCHED_DIE_AT=before-launch:3` kills the process with SIGKILL when it
 //! comes to that point for the third time; without a number, for the first. A
-//! scheduler hands the variable on to its keeper, so the points of the two have
-//! different names. Where `GPUSCHED_DEATH_NOTE` names a file, the first to die
+//! scheduler hands the variable on to its keeper, and that to its seats, so the
+//! points of the three have different names. Where `GPUSCHED_DEATH_NOTE` names a file, the first to die
 //! creates it, and while it is there nobody else does.
 
 macro_rules! points {
@@ -19,7 +19,8 @@ macro_rules! points {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$point),*];
 
-            /// What it is called. Those of the keeper begin with `keeper-`.
+            /// What it is called. Those of the keeper begin with `keeper-`, those of
+            /// a seat with `seat-`.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$point => $name,)*
@@ -70,6 +71,16 @@ points! {
     KeeperBeforeEnded = "keeper-before-ended",
     /// How jobs have ended is written, and nobody was told.
     KeeperAfterEnded = "keeper-after-ended",
+    /// A seat is about to take its order.
+    SeatBeforeTaking = "seat-before-taking",
+    /// It has taken it, and started nothing.
+    SeatAfterTaking = "seat-after-taking",
+    /// It has started its job, and that is not written.
+    SeatAfterSpawn = "seat-after-spawn",
+    /// Its job has ended, and that is not written.
+    SeatBeforeEnded = "seat-before-ended",
+    /// How its job ended is written, and it is still there.
+    SeatAfterEnded = "seat-after-ended",
 }
 
 /// Dies here, if this is the time and the place.

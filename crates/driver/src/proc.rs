@@ -13,9 +13,9 @@ use std::path::Path;
 use std::str;
 use std::time::Duration;
 
-use model::{AttemptId, Pid, SignedDuration, StopSignal};
+use model::{AttemptId, Exit, Pid, SignedDuration, StopSignal};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Signal, WaitStatus, kill_process, pidfd_open, pidfd_send_signal};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// The variable that tells a job which attempt it is.
@@ -137,6 +137,14 @@ pub const fn number_of(signal: StopSignal) -> Signal {
         StopSignal::Term => Signal::TERM,
         StopSignal::Kill => Signal::KILL,
     }
+}
+
+/// How a process ended that was waited for; nothing where it did not end.
+pub(crate) fn exit_of(status: WaitStatus) -> Option<Exit> {
+    let code = status.exit_status().and_then(|code| u8::try_from(code).ok()).map(Exit::Code);
+    code.or_else(|| {
+        status.terminating_signal().and_then(|number| u8::try_from(number).ok()).map(Exit::Signal)
+    })
 }
 
 /// The boot this machine is in (`/proc/sys/kernel/random/boot_id`).

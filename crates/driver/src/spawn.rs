@@ -8,8 +8,10 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use model::Pid;
+use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::SigSet;
+use nix::sys::stat::Mode;
 
 /// `POSIX_SPAWN_SETSID`, the same in glibc and musl; `nix` does not name it.
 const SETSID: PosixSpawnFlags = PosixSpawnFlags::from_bits_retain(0x80);
@@ -24,9 +26,18 @@ pub(crate) struct Program<'a> {
     /// Its environment as `NAME=value`.
     pub(crate) environment: &'a [&'a CStr],
     /// Its standard input, output and error.
-    pub(crate) stdio: [BorrowedFd<'a>; 3],
+    pub(crate) stdio: Stdio<'a>,
     /// Descriptors it must not inherit, besides those closed on exec anyway.
     pub(crate) close: &'a [RawFd],
+}
+
+/// A program's standard input, output and error.
+#[derive(Debug)]
+pub(crate) enum Stdio<'a> {
+    /// These three.
+    Files([BorrowedFd<'a>; 3]),
+    /// The terminal that lies there, which becomes that of its session.
+    Terminal(&'a CStr),
 }
 
 /// Starts a program as the leader of a new session, with default signal
@@ -42,8 +53,19 @@ pub(crate) fn start(program: &Program<'_>) -> io::Result<Pid> {
     attributes.set_sigdefault(&SigSet::all())?;
     attributes.set_sigmask(&SigSet::empty())?;
     let mut actions = PosixSpawnFileActions::init()?;
-    for (fd, target) in program.stdio.iter().zip(0..) {
-        actions.add_dup2(fd.as_raw_fd(), target)?;
+    match program.stdio {
+        Stdio::Files(files) => {
+            for (fd, target) in files.iter().zip(0..) {
+                actions.add_dup2(fd.as_raw_fd(), target)?;
+            }
+        }
+        // The first terminal that the leader of a session opens is that of the
+        // session; it is opened when the session is there already.
+        Stdio::Terminal(path) => {
+            actions.add_open(0, path, OFlag::O_RDWR, Mode::empty())?;
+            actions.add_dup2(0, 1)?;
+            actions.add_dup2(0, 2)?;
+        }
     }
     for fd in program.close {
         actions.add_close(*fd)?;

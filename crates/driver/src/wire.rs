@@ -12,6 +12,8 @@ use model::{AttemptId, Exit, GpuIndex, GpuUuid, JobNo, LaunchError, Pid, Setting
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::seat::SeatKind;
+
 /// The version of this language. The two sides part if theirs differ.
 pub(crate) const VERSION: u32 = 2;
 
@@ -44,6 +46,8 @@ pub(crate) enum Request {
         setting: Setting,
         /// The name of its log in the log directory.
         log: String,
+        /// The session of screen or tmux it is to run in.
+        seat: Option<SeatOrder>,
     },
     /// Signal every process of an attempt. There is no answer.
     Signal {
@@ -59,6 +63,15 @@ pub(crate) enum Request {
     },
     /// Tell of every attempt, and then that this was all.
     Survey,
+}
+
+/// A session that a job is to run in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SeatOrder {
+    /// What it is to be one of.
+    pub(crate) kind: SeatKind,
+    /// What it is to be called, if nothing else is.
+    pub(crate) session: String,
 }
 
 /// From the keeper to a scheduler.

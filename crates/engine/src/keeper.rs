@@ -29,6 +29,10 @@ pub enum KeeperRecord {
         log_from: u64,
         /// Its start, in milliseconds since 1970.
         at_ms: i64,
+        /// Whether it runs in a session of screen or tmux, where another process
+        /// than the keeper waits for it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        seat: bool,
     },
     /// Its process exists.
     Running {
@@ -105,6 +109,8 @@ pub struct Kept {
     pub log_from: u64,
     /// Its start, in milliseconds since 1970.
     pub at_ms: i64,
+    /// Whether it runs in a session of screen or tmux.
+    pub seat: bool,
 }
 
 /// All attempts a keeper and its predecessors were asked for.
@@ -137,13 +143,14 @@ impl Ledger {
     pub fn apply(&mut self, record: &KeeperRecord) {
         match record {
             KeeperRecord::Opened { boot_id, .. } => self.boot_id.clone_from(boot_id),
-            KeeperRecord::Launching { attempt, log, log_from, at_ms } => {
+            KeeperRecord::Launching { attempt, log, log_from, at_ms, seat } => {
                 let kept = Kept {
                     fate: Fate::Launching,
                     boot_id: self.boot_id.clone(),
                     log: log.clone(),
                     log_from: *log_from,
                     at_ms: *at_ms,
+                    seat: *seat,
                 };
                 self.attempts.insert(*attempt, kept);
             }
@@ -169,6 +176,7 @@ impl Ledger {
                 log: Box::default(),
                 log_from: 0,
                 at_ms: 0,
+                seat: false,
             })
             .fate = fate;
     }

@@ -73,6 +73,10 @@ pub struct Common {
     #[arg(long, value_enum, value_name = "keep|stop", hide_possible_values = true)]
     pub on_exit: Option<OnExit>,
 
+    /// Run each job in a session of its own that can be looked into: screen or tmux
+    #[arg(long, value_enum, value_name = "screen|tmux", hide_possible_values = true)]
+    pub session: Option<Session>,
+
     /// Put the journal and the logs of earlier runs aside and run everything again
     #[arg(long)]
     pub fresh: bool,
@@ -101,6 +105,15 @@ pub enum OnExit {
     Keep,
     /// They are ended.
     Stop,
+}
+
+/// What a job's session is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Session {
+    /// GNU screen.
+    Screen,
+    /// tmux.
+    Tmux,
 }
 
 /// Where the state of the GPUs comes from.

@@ -19,7 +19,7 @@ use crate::host::{HostError, KeeperConfig};
 use crate::keeper::READY;
 use crate::medium::PathError;
 use crate::proc;
-use crate::spawn::{Program, start};
+use crate::spawn::{Program, Stdio, start};
 
 /// Where a keeper's last words go, in the log directory.
 const LAST_WORDS: &str = "keeper.err";
@@ -74,7 +74,7 @@ impl Birth {
                 path,
                 arguments: &[&texts.program, c"__keep", &texts.dir],
                 environment: &environment,
-                stdio: [nothing.as_fd(), its_output.as_fd(), words.as_fd()],
+                stdio: Stdio::Files([nothing.as_fd(), its_output.as_fd(), words.as_fd()]),
                 close: &close,
             })
         };

@@ -13,6 +13,8 @@ use crate::host::HostError;
 use crate::keeper::{KIND, LOG, LogError, take_lock};
 use crate::medium::{FileMedium, PathError};
 use crate::proc::{self, Process};
+use crate::seat::files::clear;
+use crate::seat::seats;
 
 /// Up to this size, in bytes, a log is not worth shortening.
 const SMALL: u64 = 1 << 20;
@@ -67,9 +69,12 @@ pub fn start_fresh(dir: &Path) -> Result<(), HostError> {
         }
         Fate::Launching | Fate::Ended { .. } | Fate::Failed(_) | Fate::Voided => false,
     });
-    if lives {
+    if lives || !seats(dir).is_empty() {
         return Err(busy());
     }
+    // Names of attempts are used again then, and what is said of these must not
+    // be taken for news of those.
+    clear(dir)?;
     fs::rename(&path, dir.join(format!("{LOG}.1"))).map_err(PathError::of("put aside", &path))?;
     Ok(())
 }

@@ -31,6 +31,8 @@ impl Owners {
 
     /// An attempt is led by this process.
     pub(super) fn began(&mut self, attempt: AttemptId, pid: Pid, start_time: u64) {
+        // What held its session may have stood here until the job itself came.
+        self.ended(attempt);
         self.leaders.insert(pid, (start_time, attempt));
         self.led_by.insert(attempt, pid);
     }

@@ -3,24 +3,22 @@
 use std::rc::Rc;
 
 use engine::keeper::KeeperRecord;
-use model::{AttemptId, Launch, LaunchError, Pid, StopSignal, Timestamp};
+use model::{AttemptId, Launch, LaunchError, Pid, Timestamp};
 
 use crate::keeper::launch::Ready;
 use crate::keeper::serve::Keeper;
 use crate::keeper::setting::Surroundings;
+use crate::keeper::stop::Stop;
 use crate::point::{self, Point};
 use crate::proc::Process;
-use crate::wire::{LinkError, News, Request, VERSION};
+use crate::wire::{LinkError, News, Request, SeatOrder, VERSION};
 
 /// How many jobs are started before children that ended are looked after again:
 /// the log is written once for all of them, and each takes up a descriptor.
 const BATCH: usize = 64;
 
-/// What is to be started, and the name of its log.
-type Order = (Launch, String);
-
-/// A signal for a whole attempt.
-pub(super) type Stop = (AttemptId, StopSignal);
+/// What is to be started, the name of its log, and the session it runs in.
+type Order = (Launch, String, Option<SeatOrder>);
 
 impl Keeper {
     /// Does what a scheduler asks for, launches that follow each other together;
@@ -32,8 +30,8 @@ impl Keeper {
         let (mut launches, mut stops) = (Vec::new(), Vec::new());
         for request in requests {
             match request {
-                Request::Launch { attempt, no, command, gpus, setting, log } => {
-                    launches.push((Launch { attempt, no, command, gpus, setting }, log));
+                Request::Launch { attempt, no, command, gpus, setting, log, seat } => {
+                    launches.push((Launch { attempt, no, command, gpus, setting }, log, seat));
                     if launches.len() == BATCH {
                         self.launch(id, std::mem::take(&mut launches));
                         self.reap_if_told();
@@ -80,14 +78,17 @@ impl Keeper {
         let launches = self.admit(id, launches);
         let entered = surroundings.enter(None).map_err(|error| error.to_string());
         let (mut ready, mut intents, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-        for (launch, log) in launches {
+        for (launch, log, seat) in launches {
             let attempt = launch.attempt;
-            let prepare =
-                |()| self.starter.prepare(launch, log, &surroundings).map_err(|error| error.to_string());
+            let prepare = |()| {
+                let prepared = self.starter.prepare(launch, log, seat, &surroundings);
+                prepared.map_err(|error| error.to_string())
+            };
             match entered.clone().and_then(prepare) {
                 Ok(job) => {
                     let (log, at_ms) = (job.log.as_str().into(), Timestamp::now().as_millisecond());
-                    intents.push(KeeperRecord::Launching { attempt, log, log_from: job.log_from, at_ms });
+                    let (log_from, seat) = (job.log_from, job.is_seated());
+                    intents.push(KeeperRecord::Launching { attempt, log, log_from, at_ms, seat });
                     ready.push(job);
                 }
                 Err(why) => failures.push((attempt, KeeperRecord::Failed { attempt, why })),
@@ -112,12 +113,12 @@ impl Keeper {
     /// The launches that may go on. The others hear that they are refused.
     fn admit(&mut self, id: u64, launches: Vec<Order>) -> Vec<Order> {
         let mut admitted: Vec<Order> = Vec::with_capacity(launches.len());
-        for (launch, log) in launches {
-            let twice = admitted.iter().any(|(other, _)| other.attempt == launch.attempt);
+        for (launch, log, seat) in launches {
+            let twice = admitted.iter().any(|(other, ..)| other.attempt == launch.attempt);
             if twice || self.log.ledger().admit(launch.attempt).is_err() {
                 self.tell_one(id, &News::Refused { attempt: launch.attempt, why: LaunchError::Used });
             } else {
-                admitted.push((launch, log));
+                admitted.push((launch, log, seat));
             }
         }
         admitted
@@ -130,7 +131,7 @@ impl Keeper {
             let record = match self.starter.start(job, surroundings) {
                 Ok(pid) => {
                     point::pass(Point::KeeperAfterSpawn);
-                    self.jobs.started(attempt, pid);
+                    self.jobs.started(attempt, pid, job.is_seated());
                     // It is our child and not reaped, so it is there.
                     let start_time = Process::read(pid).map_or(0, |process| process.start_time);
                     KeeperRecord::Running { attempt, pid, start_time }
@@ -140,6 +141,10 @@ impl Keeper {
             outcomes.push((attempt, record));
         }
         self.record(outcomes);
+        if ready.iter().any(Ready::is_seated) {
+            // What they did before they were watched would tell nothing by itself.
+            self.look_at_seats();
+        }
     }
 
     fn void(&mut self, attempt: AttemptId) {

@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Instant;
 
 use engine::keeper::{Fate, KeeperRecord, Kept, Ledger};
-use model::{AttemptId, Exit, Pid};
-use rustix::process::{WaitOptions, WaitStatus, wait};
+use model::{AttemptId, Pid};
+use rustix::process::{WaitOptions, wait};
 
 use crate::keeper::log::Log;
+use crate::keeper::seats::Seats;
 use crate::proc::{self, Census, Mark, Process};
+use crate::seat::files::Being;
 use crate::wire::Standing;
 
 /// A job of this keeper's: its child, so its pid stays its own until reaped.
@@ -42,16 +45,19 @@ pub(super) struct Jobs {
     adopted: BTreeMap<AttemptId, Adopted>,
     /// Leading processes that have ended while others of the job live on.
     left: BTreeMap<AttemptId, Pid>,
+    /// Those in sessions of screen and tmux.
+    pub(super) seats: Seats,
 }
 
 impl Jobs {
     /// Finds what still runs of the jobs that an earlier keeper started, and
     /// logs those whose start it did not live to log.
-    pub(super) fn adopt(boot_id: Box<str>, log: &mut Log, mark: &Mark) -> Self {
-        let found = unlogged(log.ledger(), &boot_id, mark);
+    pub(super) fn adopt(boot_id: Box<str>, log: &mut Log, mark: &Mark, log_dir: &Path) -> Self {
+        let (seats, mut found) = Seats::adopt(log_dir, &boot_id, log.ledger());
+        found.extend(unlogged(log.ledger(), &boot_id, mark));
         log.note(found);
         let mut adopted = BTreeMap::new();
-        for (attempt, kept) in log.ledger().iter() {
+        for (attempt, kept) in log.ledger().iter().filter(|(_, kept)| !kept.seat) {
             if let Fate::Running { pid, start_time } = kept.fate
                 && kept.boot_id == boot_id
                 && Process::find(pid, start_time).is_some()
@@ -60,26 +66,36 @@ impl Jobs {
                 adopted.insert(attempt, Adopted { pid, start_time, hold });
             }
         }
-        Self { boot_id, leaders: BTreeMap::new(), adopted, left: BTreeMap::new() }
+        Self { boot_id, leaders: BTreeMap::new(), adopted, left: BTreeMap::new(), seats }
     }
 
     /// Whether nothing runs.
     pub(super) fn is_empty(&self) -> bool {
-        self.leaders.is_empty() && self.adopted.is_empty()
+        self.leaders.is_empty() && self.adopted.is_empty() && self.seats.is_empty()
     }
 
-    /// Whether an adopted job's end must be looked for.
+    /// Whether something has happened that tells nothing by itself, perhaps.
     pub(super) fn must_look(&self) -> bool {
-        self.adopted.values().any(|job| job.hold.is_none())
+        self.adopted.values().any(|job| job.hold.is_none()) || self.seats.must_look()
     }
 
-    /// Descriptors that become readable when an adopted job ends.
+    /// Descriptors that become readable when an adopted job ends, or a seat has
+    /// something to tell.
     pub(super) fn holds(&self) -> impl Iterator<Item = &OwnedFd> {
-        self.adopted.values().filter_map(|job| job.hold.as_ref())
+        self.adopted.values().filter_map(|job| job.hold.as_ref()).chain(self.seats.fds())
     }
 
-    /// Takes in a job that was started this moment.
-    pub(super) fn started(&mut self, attempt: AttemptId, pid: Pid) {
+    /// How many more descriptors may be held.
+    pub(super) fn room(&self) -> usize {
+        let held = self.adopted.values().filter(|job| job.hold.is_some()).count();
+        MOST_HELD.saturating_sub(held + self.seats.held())
+    }
+
+    /// Takes in a job that was started this moment, or what holds its session.
+    pub(super) fn started(&mut self, attempt: AttemptId, pid: Pid, in_session: bool) {
+        if in_session {
+            self.seats.started(attempt, pid);
+        }
         self.leaders.insert(pid, Leader { attempt, since: Instant::now() });
     }
 
@@ -88,6 +104,9 @@ impl Jobs {
     pub(super) fn leader(&self, attempt: AttemptId, ledger: &Ledger) -> Option<(Pid, Lead)> {
         if let Some(pid) = self.left.get(&attempt) {
             return Some((*pid, if self.leaders.contains_key(pid) { Lead::Reused } else { Lead::Ended }));
+        }
+        if self.seats.has(attempt) {
+            return self.seats.leader(attempt);
         }
         if let Some(job) = self.adopted.get(&attempt) {
             return Process::find(job.pid, job.start_time).map(|_| (job.pid, Lead::Adopted));
@@ -100,11 +119,13 @@ impl Jobs {
     pub(super) fn reap(&mut self, mark: &Mark) -> Vec<(AttemptId, KeeperRecord)> {
         let mut ended = Vec::new();
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            // Any other child is an orphan that came to us: nobody asks for it.
-            if let Some(exit) = exit_of(status)
-                && let Some(leader) = self.leaders.remove(&proc::pid(pid))
-            {
-                ended.push((proc::pid(pid), leader, exit));
+            let (pid, Some(exit)) = (proc::pid(pid), proc::exit_of(status)) else { continue };
+            match self.leaders.remove(&pid) {
+                // How that ended is not how its job has ended.
+                Some(leader) if self.seats.has(leader.attempt) => self.seats.leader_ended(leader.attempt),
+                Some(leader) => ended.push((pid, leader, exit)),
+                // An orphan that came to us: nobody asks for it.
+                None => self.seats.child_ended(pid),
             }
         }
         let strays = if ended.is_empty() { Vec::new() } else { self.strays(mark) };
@@ -119,6 +140,29 @@ impl Jobs {
             records.push((attempt, KeeperRecord::Ended { attempt, exit, elapsed_ms, survivors }));
         }
         records
+    }
+
+    /// Gives up a job in a session that is over, and tells whether processes it
+    /// started are still alive.
+    pub(super) fn settle_seat(&mut self, attempt: AttemptId, mark: &Mark) -> bool {
+        let Some(over) = self.seats.settle(attempt) else { return false };
+        if let Some(leader) = over.leader {
+            self.leaders.remove(&leader);
+        }
+        let belongs = |process: &Process, marked: Option<AttemptId>| {
+            marked == Some(attempt) || over.job.is_some_and(|job| process.session == job)
+        };
+        let survivors = if over.adopted {
+            // Its orphans came to somebody else.
+            let all = Census::take();
+            all.iter().any(|process| process.is_alive() && belongs(process, mark.read(process.pid)))
+        } else {
+            self.strays(mark).iter().any(|(process, marked)| belongs(process, *marked))
+        };
+        if let Some(job) = over.job.filter(|_| survivors) {
+            self.left.insert(attempt, job);
+        }
+        survivors
     }
 
     /// Living children that lead no job. The orphans of every job come to us,
@@ -151,9 +195,13 @@ impl Jobs {
             Fate::Launching => Standing::Lost("the keeper was killed while starting it".into()),
             Fate::Running { pid, start_time } => {
                 let own = self.leaders.get(pid).is_some_and(|leader| leader.attempt == attempt);
-                if own || self.adopted.contains_key(&attempt) {
+                let job = self.seats.job(attempt);
+                let Being { pid, start_time } = job.unwrap_or(Being { pid: *pid, start_time: *start_time });
+                if own || self.adopted.contains_key(&attempt) || self.seats.has(attempt) {
                     let (log, log_from) = (kept.log.clone(), kept.log_from);
-                    Standing::Running { pid: *pid, start_time: *start_time, log, log_from }
+                    Standing::Running { pid, start_time, log, log_from }
+                } else if kept.seat {
+                    Standing::Lost("its session was lost, so its exit status is unknown".into())
                 } else {
                     Standing::Lost("its keeper was killed, so its exit status is unknown".into())
                 }
@@ -173,7 +221,7 @@ impl Jobs {
 
 /// How the leading process of a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lead {
+pub(crate) enum Lead {
     /// Our child, not reaped yet.
     Own,
     /// It lives, but was started by an earlier keeper.
@@ -187,7 +235,7 @@ pub(super) enum Lead {
 /// Jobs that were about to be started when the log stopped, and that run: they
 /// carry their name in their environment.
 fn unlogged(ledger: &Ledger, boot_id: &str, mark: &Mark) -> Vec<KeeperRecord> {
-    let open = |kept: &Kept| kept.fate == Fate::Launching && *kept.boot_id == *boot_id;
+    let open = |kept: &Kept| kept.fate == Fate::Launching && *kept.boot_id == *boot_id && !kept.seat;
     let sought: Vec<_> = ledger.iter().filter(|(_, kept)| open(kept)).map(|(attempt, _)| attempt).collect();
     if sought.is_empty() {
         return Vec::new();
@@ -207,11 +255,4 @@ fn unlogged(ledger: &Ledger, boot_id: &str, mark: &Mark) -> Vec<KeeperRecord> {
         .into_iter()
         .map(|(attempt, Process { pid, start_time, .. })| KeeperRecord::Running { attempt, pid, start_time })
         .collect()
-}
-
-fn exit_of(status: WaitStatus) -> Option<Exit> {
-    let code = status.exit_status().and_then(|code| u8::try_from(code).ok()).map(Exit::Code);
-    code.or_else(|| {
-        status.terminating_signal().and_then(|number| u8::try_from(number).ok()).map(Exit::Signal)
-    })
 }

@@ -1,17 +1,24 @@
 //! Starting one job.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, NulError, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use model::{GpuIndex, GpuUuid, Launch, Pid};
 
+use crate::host::own_program;
 use crate::keeper::setting::{Prepared, SettingError, Surroundings};
 use crate::medium::PathError;
 use crate::proc::{ATTEMPT_VARIABLE, DIR_VARIABLE, JOB_VARIABLE};
-use crate::spawn::{Program, start};
+use crate::seat::SeatKind;
+use crate::seat::files::{self, Files, Order};
+use crate::seat::session::{Session, free_name, write_settings};
+use crate::spawn::{Program, Stdio, start};
+use crate::wire::{SeatOrder, Text};
 
 /// What jobs get as `oom_score_adj`, so that the system's memory killer takes a
 /// job before it takes a keeper or a scheduler.
@@ -24,6 +31,10 @@ pub(super) enum StartError {
     Path(#[from] PathError),
     #[error(transparent)]
     Setting(#[from] SettingError),
+    #[error("{program} is not on PATH; apt-get install {program}, or run without {flag}")]
+    NoProgram { program: &'static str, flag: &'static str },
+    #[error(transparent)]
+    Nul(#[from] NulError),
     #[error("cannot start {}: {}", program.display(), crate::medium::words(source))]
     Program {
         program: PathBuf,
@@ -41,6 +52,21 @@ pub(super) struct Ready {
     pub(super) log_from: u64,
     file: File,
     prepared: Prepared,
+    seat: Option<Seat>,
+}
+
+/// The session a job runs in.
+struct Seat {
+    order: SeatOrder,
+    /// Where the program of screen or tmux lies.
+    program: PathBuf,
+}
+
+impl Ready {
+    /// Whether it runs in a session.
+    pub(super) const fn is_seated(&self) -> bool {
+        self.seat.is_some()
+    }
 }
 
 /// Starts jobs.
@@ -74,9 +100,11 @@ impl Starter {
         &self,
         launch: Launch,
         log: String,
+        seat: Option<SeatOrder>,
         surroundings: &Surroundings,
     ) -> Result<Ready, StartError> {
-        let prepared = Prepared::new(&launch, surroundings, self.variables(&launch))?;
+        let seat = seat.map(|order| Seat::find(order, surroundings)).transpose()?;
+        let prepared = Prepared::new(&launch, surroundings, seat.is_some(), self.variables(&launch))?;
         let path = self.dir.join(&log);
         let open = || {
             let file = OpenOptions::new().append(true).create(true).open(&path)?;
@@ -84,14 +112,22 @@ impl Starter {
             Ok((file, length))
         };
         let (file, log_from) = open().map_err(PathError::of("open", &path))?;
-        Ok(Ready { launch, log, log_from, file, prepared })
+        Ok(Ready { launch, log, log_from, file, prepared, seat })
     }
 
-    /// Starts the shell that runs a job, as the leader of its own session.
+    /// Starts the shell that runs a job, as the leader of its own session; or
+    /// screen or tmux, in which that will be started.
     ///
     /// # Errors
     /// When it can't be started.
     pub(super) fn start(&self, ready: &Ready, surroundings: &Surroundings) -> Result<Pid, StartError> {
+        match &ready.seat {
+            Some(seat) => self.start_session(ready, seat, surroundings),
+            None => self.start_job(ready, surroundings),
+        }
+    }
+
+    fn start_job(&self, ready: &Ready, surroundings: &Surroundings) -> Result<Pid, StartError> {
         let Prepared { cwd, arguments, environment } = &ready.prepared;
         // Each time anew, so that no job can start in the directory of another.
         surroundings.enter(cwd.as_deref())?;
@@ -99,15 +135,62 @@ impl Starter {
         let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
         let path = arguments.first().copied().unwrap_or(c"/bin/sh");
         let stdio = [self.nothing.as_fd(), ready.file.as_fd(), ready.file.as_fd()];
-        let started =
-            start(&Program { path, arguments: &arguments, environment: &environment, stdio, close: &[] });
-        let program = || PathBuf::from(path.to_string_lossy().into_owned());
-        let pid = started.map_err(|source| StartError::Program { program: program(), source })?;
+        let pid = start_program(path, &arguments, &environment, stdio)?;
         if let Some(score) = &self.oom_score {
             // A kindness to the machine; a job runs as well without.
             let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), score);
         }
         Ok(pid)
+    }
+
+    /// Starts screen or tmux. The order is there before anybody can look for it.
+    fn start_session(
+        &self,
+        ready: &Ready,
+        seat: &Seat,
+        surroundings: &Surroundings,
+    ) -> Result<Pid, StartError> {
+        surroundings.enter(None)?;
+        let kind = seat.order.kind;
+        let attempt = ready.launch.attempt;
+        let name = free_name(kind, &seat.order.session, &surroundings.variables);
+        let files = Files::new(&self.dir, attempt);
+        files.place(&self.order(ready, kind, &name, surroundings))?;
+        let start = || {
+            write_settings(&self.dir)?;
+            let (program, log_dir) = (&*seat.program, &*self.dir);
+            let seat = own_path();
+            let words = Session { kind, program, name: &name, seat: &seat, log_dir, attempt }.words()?;
+            let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
+            let environment = surroundings.for_sessions();
+            let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
+            let path = words.first().copied().unwrap_or_default();
+            let last_words = files.words()?;
+            start_program(
+                path,
+                &words,
+                &environment,
+                [self.nothing.as_fd(), last_words.as_fd(), last_words.as_fd()],
+            )
+        };
+        start().inspect_err(|_| drop(files.clear()))
+    }
+
+    fn order(&self, ready: &Ready, kind: SeatKind, session: &str, surroundings: &Surroundings) -> Order {
+        let Prepared { cwd, arguments, environment } = &ready.prepared;
+        let text = |text: &CString| Text::from(OsString::from_vec(text.as_bytes().to_vec()));
+        Order {
+            version: files::VERSION,
+            no: ready.launch.no,
+            kind,
+            session: session.to_owned(),
+            log: ready.log.clone(),
+            umask: surroundings.umask,
+            cwd: Text::from(OsString::from(cwd.as_ref().unwrap_or(&surroundings.cwd))),
+            arguments: arguments.iter().map(text).collect(),
+            environment: environment.iter().map(text).collect(),
+            oom_score: self.oom_score.clone(),
+        }
     }
 
     fn variables(&self, launch: &Launch) -> [(&'static str, OsString); 5] {
@@ -119,6 +202,42 @@ impl Starter {
             (DIR_VARIABLE, self.dir.as_os_str().into()),
         ]
     }
+}
+
+impl Seat {
+    fn find(order: SeatOrder, surroundings: &Surroundings) -> Result<Self, StartError> {
+        let (program, flag) = match order.kind {
+            SeatKind::Screen => (order.kind.program(), "--screen"),
+            SeatKind::Tmux => (order.kind.program(), "--session"),
+        };
+        let found = surroundings.find_program(program);
+        let program = found.ok_or(StartError::NoProgram { program, flag })?;
+        Ok(Self { order, program })
+    }
+}
+
+fn start_program(
+    path: &CStr,
+    arguments: &[&CStr],
+    environment: &[&CStr],
+    stdio: [BorrowedFd<'_>; 3],
+) -> Result<Pid, StartError> {
+    let stdio = Stdio::Files(stdio);
+    start(&Program { path, arguments, environment, stdio, close: &[] }).map_err(|source| {
+        let program = PathBuf::from(OsString::from_vec(path.to_bytes().to_vec()));
+        StartError::Program { program, source }
+    })
+}
+
+/// A path of this very program. What lies where it lay may be another version by
+/// now; it is there as long as this process is.
+fn own_path() -> PathBuf {
+    let own = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+    let same = |path: &PathBuf| {
+        let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+        identity(path).is_some_and(|found| Some(found) == identity(&own))
+    };
+    own_program().ok().filter(same).unwrap_or(own)
 }
 
 /// Indices, as scripts expect; a MIG instance has none that CUDA knows.

@@ -16,6 +16,8 @@ mod answer;
 mod jobs;
 mod launch;
 mod log;
+mod seated;
+mod seats;
 mod serve;
 mod setting;
 mod stop;
@@ -37,8 +39,10 @@ use rustix::fs::Mode;
 use rustix::process::{getpid, set_child_subreaper, setsid, umask};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 
+pub(crate) use jobs::Lead;
 pub use log::LogError;
 pub(crate) use log::{KIND, LOG};
+pub(crate) use stop::signal_all;
 
 use crate::medium::PathError;
 use crate::point::{self, Point};
@@ -117,7 +121,7 @@ fn keep_to_the_end(dir: &Path) -> Result<(), KeepError> {
     log.intend(&[opened])?;
     point::pass(Point::KeeperOpened);
     let mark = Mark::new(&dir);
-    let jobs = jobs::Jobs::adopt(boot_id, &mut log, &mark);
+    let jobs = jobs::Jobs::adopt(boot_id, &mut log, &mark, &dir);
     let starter = launch::Starter::new(&dir)?;
     let listener = listen(&dir)?;
     // Whoever started us may not care.

@@ -12,7 +12,8 @@ use crate::keeper::jobs::Jobs;
 use crate::keeper::launch::Starter;
 use crate::keeper::log::Log;
 use crate::keeper::setting::Surroundings;
-use crate::keeper::{KeepError, Signals, stop};
+use crate::keeper::stop::{Stop, signal_all};
+use crate::keeper::{KeepError, Signals};
 use crate::proc::Mark;
 use crate::wire::Link;
 
@@ -36,7 +37,7 @@ pub(super) struct Keeper {
     pub(super) log: Log,
     pub(super) jobs: Jobs,
     pub(super) starter: Starter,
-    mark: Mark,
+    pub(super) mark: Mark,
     pub(super) clients: BTreeMap<u64, Client>,
     next_client: u64,
     idle_since: Option<Instant>,
@@ -57,16 +58,19 @@ impl Keeper {
 
     /// Works until there is nothing to do.
     pub(super) fn run(mut self) -> Result<(), KeepError> {
+        self.look_at_seats();
         while !self.is_done() {
             let look = self.wait()?;
             self.reap_if_told();
             if look {
                 self.tell_lost();
+                self.look_at_seats();
             }
             self.accept();
             self.serve();
             // If it fails it is tried again: see `Keeper::patience`.
             let _ = self.log.catch_up();
+            self.clear_seats();
             self.clients.retain(|_, client| client.link.flush().is_ok());
         }
         Ok(())
@@ -116,6 +120,9 @@ impl Keeper {
         }
         let ended = self.jobs.reap(&self.mark);
         self.record(ended);
+        if !self.jobs.seats.is_empty() {
+            self.look_at_seats();
+        }
     }
 
     fn tell_lost(&mut self) {
@@ -143,8 +150,14 @@ impl Keeper {
                 Err(_) => drop(self.clients.remove(&id)),
             }
         }
+        self.stop_unseated(&mut stops);
         if !stops.is_empty() {
-            stop::signal_all(&stops, &self.jobs, self.log.ledger(), &self.mark);
+            self.signal(&stops);
         }
+    }
+
+    /// Sends signals to whole attempts.
+    pub(super) fn signal(&self, stops: &[Stop]) {
+        signal_all(stops, &self.mark, |attempt| self.jobs.leader(attempt, self.log.ledger()));
     }
 }

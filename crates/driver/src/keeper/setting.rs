@@ -14,6 +14,7 @@ use rustix::process::umask;
 
 use crate::medium::PathError;
 use crate::proc::{ATTEMPT_VARIABLE, DIR_VARIABLE, JOB_VARIABLE};
+use crate::seat::session::OF_TERMINALS;
 use crate::wire::Text;
 
 /// What the system takes in one argument (`MAX_ARG_STRLEN`), its end included.
@@ -59,9 +60,9 @@ impl std::fmt::Display for Looked<'_> {
 
 /// What all jobs of one scheduler inherit. Not to be printed: it holds secrets.
 pub(super) struct Surroundings {
-    cwd: PathBuf,
-    variables: BTreeMap<OsString, OsString>,
-    umask: u32,
+    pub(super) cwd: PathBuf,
+    pub(super) variables: BTreeMap<OsString, OsString>,
+    pub(super) umask: u32,
 }
 
 impl Surroundings {
@@ -82,6 +83,23 @@ impl Surroundings {
         let cwd = cwd.unwrap_or(&self.cwd);
         env::set_current_dir(cwd).map_err(PathError::of("enter", cwd))
     }
+
+    /// What screen and tmux inherit: nothing by which they could be taken for
+    /// the job.
+    pub(super) fn for_sessions(&self) -> Vec<CString> {
+        let mut variables = self.variables.clone();
+        variables.retain(|name, _| {
+            // A session is started for no terminal; that of its user comes later.
+            OURS.iter().all(|ours| name != ours) && OF_TERMINALS.iter().all(|its| name != its)
+        });
+        variables.insert("TERM".into(), "xterm-256color".into());
+        pairs(&variables)
+    }
+
+    /// Where a program lies that is looked for by its name.
+    pub(super) fn find_program(&self, name: &str) -> Option<PathBuf> {
+        find_program(name, path_of(&self.variables), &self.cwd)
+    }
 }
 
 /// All that a job is started with. Not to be printed: it holds secrets.
@@ -95,13 +113,15 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// What a launch comes to; `ours` are the variables it gets from us.
+    /// What a launch comes to; `ours` are the variables it gets from us. In a
+    /// session it inherits nothing that is about another terminal.
     ///
     /// # Errors
     /// When something it asks for is not there.
     pub(super) fn new(
         launch: &Launch,
         surroundings: &Surroundings,
+        in_session: bool,
         ours: impl IntoIterator<Item = (&'static str, OsString)>,
     ) -> Result<Self, SettingError> {
         if launch.command.len() >= LONGEST_ARGUMENT {
@@ -112,6 +132,9 @@ impl Prepared {
         let base = cwd.as_deref().unwrap_or(&surroundings.cwd);
         find_script(setting, base)?;
         let mut variables = surroundings.variables.clone();
+        if in_session {
+            variables.retain(|name, _| OF_TERMINALS.iter().all(|its| name != its));
+        }
         if let Some(wanted) = &setting.conda {
             return Err(SettingError::Environment(wanted.clone()));
         }
@@ -156,7 +179,7 @@ fn with_python(
     let command = &launch.command;
     let rest = command.strip_prefix("python ").filter(|_| launch.setting.script.is_some());
     let Some(rest) = rest else { return Ok(command.clone()) };
-    let path = variables.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+    let path = path_of(variables);
     if find_program("python", path, cwd).is_some() {
         Ok(command.clone())
     } else if find_program("python3", path, cwd).is_some() {
@@ -166,8 +189,12 @@ fn with_python(
     }
 }
 
+fn path_of(variables: &BTreeMap<OsString, OsString>) -> &OsStr {
+    variables.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str)
+}
+
 /// Where a program lies that is started by its name.
-pub(super) fn find_program(name: &str, path: &OsStr, cwd: &Path) -> Option<PathBuf> {
+fn find_program(name: &str, path: &OsStr, cwd: &Path) -> Option<PathBuf> {
     let is_program = |file: &PathBuf| {
         file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };

@@ -2,22 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::keeper::Ledger;
 use model::{AttemptId, Pid, StopSignal};
 use rustix::process::kill_process_group;
 
-use crate::keeper::answer::Stop;
-use crate::keeper::jobs::{Jobs, Lead};
+use crate::keeper::jobs::Lead;
 use crate::proc::{self, Census, Mark, Process};
 
 /// How often a job that is to be killed is looked for anew: each time it can
 /// have started something since the last look.
 const ROUNDS: usize = 10;
 
+/// A signal for a whole attempt.
+pub(crate) type Stop = (AttemptId, StopSignal);
+
 /// Sends signals to every process of some attempts: the leader's process group
 /// at one blow, and all others of its session, all that descend from them and
 /// all that carry the mark. A kill is repeated until there is nobody left.
-pub(super) fn signal_all(orders: &[Stop], jobs: &Jobs, ledger: &Ledger, mark: &Mark) {
+/// `leader_of` tells which process leads an attempt and how it stands, if it may
+/// be there.
+pub(crate) fn signal_all(orders: &[Stop], mark: &Mark, leader_of: impl Fn(AttemptId) -> Option<(Pid, Lead)>) {
     let mut reached = BTreeSet::new();
     let mut open = orders.to_vec();
     for round in 0..ROUNDS {
@@ -25,7 +28,7 @@ pub(super) fn signal_all(orders: &[Stop], jobs: &Jobs, ledger: &Ledger, mark: &M
         // whose child somebody was.
         let scene = Scene::look(mark);
         open.retain(|(attempt, signal)| {
-            let leader = jobs.leader(*attempt, ledger);
+            let leader = leader_of(*attempt);
             let members = scene.members(*attempt, leader);
             let group = leader.filter(|(_, lead)| round == 0 && *lead == Lead::Own).map(|(pid, _)| pid);
             if let Some(group) = group.and_then(proc::raw) {
@@ -49,7 +52,7 @@ pub(super) fn signal_all(orders: &[Stop], jobs: &Jobs, ledger: &Ledger, mark: &M
 struct Scene {
     census: Census,
     marked: BTreeMap<Pid, AttemptId>,
-    /// Those that descend from this keeper.
+    /// Those that descend from this process.
     ours: BTreeSet<Pid>,
 }
 

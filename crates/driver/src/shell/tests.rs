@@ -66,6 +66,7 @@ fn rig_with(sample: Sample) -> Rig {
         environment: Vec::new(),
         cwd: dir.path().to_owned(),
         logs: LogNames::ByGpu,
+        seat: None,
     })
     .unwrap();
     let (say, said) = mpsc::channel();

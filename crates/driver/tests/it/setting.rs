@@ -33,6 +33,7 @@ pub(crate) fn config(dir: &Path) -> KeeperConfig {
         environment: env::vars_os().chain(more).collect(),
         cwd: fs::canonicalize(dir).unwrap(),
         logs: LogNames::ByGpu,
+        seat: None,
     }
 }
 
