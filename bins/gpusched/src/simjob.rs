@@ -25,6 +25,7 @@ pub fn run(args: &SimJobArgs) -> Result<ExitCode, Failure> {
         hold: seconds("--hold", &args.hold)?,
         exit_code: args.exit_code,
         oom_once: args.oom_once.clone(),
+        load: args.load,
     };
     let dir = env::var_os(SIM_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from).ok_or_else(|| {
         Failure::usage(format!("{SIM_DIR} is not set"))

@@ -2,7 +2,8 @@
 //!
 //! The protocol is the Python tool's: a process with id P writes
 //! `DIR/P.json`, `{"pid":P,"usage":{"0":4000}}`, which says how many MiB it
-//! holds on which GPU, and removes it when it ends.
+//! holds on which GPU, and removes it when it ends. Beside `usage` there may be
+//! `load`, the percentage by which it keeps each of these GPUs busy.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +20,7 @@ pub const TOTAL: Mib = Mib::new(24_576);
 /// What the UUIDs of such GPUs begin with; the index follows.
 pub const UUID_PREFIX: &str = "SIM-GPU-";
 
-/// What a GPU with a process on it shows as its utilization.
+/// How busy a process keeps a GPU that does not say.
 const BUSY: Percent = Percent(90);
 
 /// How much older than its process a report may look. Clocks of files tick
@@ -41,6 +42,16 @@ pub struct ReportedGpus {
 #[derive(Deserialize)]
 struct Report {
     usage: BTreeMap<GpuKey, serde_json::Number>,
+    #[serde(default)]
+    load: Option<u8>,
+}
+
+/// What all processes report.
+#[derive(Default)]
+struct Reports {
+    apps: Vec<ComputeApp>,
+    /// How busy they keep each GPU together, in per cent.
+    load: BTreeMap<GpuIndex, u32>,
 }
 
 /// The index of a GPU, as the key of a JSON object.
@@ -54,14 +65,14 @@ impl ReportedGpus {
         Self { count, dir }
     }
 
-    fn apps(&self) -> Result<Vec<ComputeApp>, Unavailable> {
+    fn reports(&self) -> Result<Reports, Unavailable> {
         let failed = |error| Unavailable(format!("cannot read {}: {error}", self.dir.display()));
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Reports::default()),
             Err(error) => return Err(failed(error)),
         };
-        let mut apps = Vec::new();
+        let mut reports = Reports::default();
         for entry in entries {
             let path = entry.map_err(failed)?.path();
             let Some(pid) = reporter(&path) else { continue };
@@ -69,42 +80,44 @@ impl ReportedGpus {
                 // Where it can't be removed it is stale the next time as well.
                 let _ = fs::remove_file(&path);
             } else if path.extension().is_some_and(|extension| extension == "json") {
-                apps.extend(self.read(&path, pid));
+                self.read(&path, pid, &mut reports);
             }
         }
-        apps.sort_by_key(|app| (app.gpu, app.pid));
-        Ok(apps)
+        reports.apps.sort_by_key(|app| (app.gpu, app.pid));
+        Ok(reports)
     }
 
-    /// What a process holds on the GPUs there are; nothing if its report is
+    /// Adds what a process holds on the GPUs there are; nothing if its report is
     /// not whole, or gone by now.
-    fn read(&self, path: &Path, pid: Pid) -> Vec<ComputeApp> {
+    fn read(&self, path: &Path, pid: Pid, reports: &mut Reports) {
         let report = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok());
-        let usage = report.map(|report| report.usage).unwrap_or_default();
-        let on_a_gpu = usage.into_iter().filter(|(GpuKey(gpu), _)| gpu.0 < self.count);
-        on_a_gpu.map(|(GpuKey(gpu), mib)| ComputeApp { gpu, pid, used: amount(&mib), owner: None }).collect()
+        let Some(Report { usage, load }) = report else { return };
+        for (GpuKey(gpu), mib) in usage.into_iter().filter(|(GpuKey(gpu), _)| gpu.0 < self.count) {
+            reports.apps.push(ComputeApp { gpu, pid, used: amount(&mib), owner: None });
+            *reports.load.entry(gpu).or_default() += u32::from(load.unwrap_or(BUSY.0));
+        }
     }
 }
 
 impl GpuBackend for ReportedGpus {
     fn snapshot(&mut self) -> Result<GpuSnapshot, Unavailable> {
-        let apps = self.apps()?;
-        let gpus = (0..self.count).map(GpuIndex).map(|index| (index, gpu(index, &apps))).collect();
-        Ok(GpuSnapshot { gpus, apps })
+        let reports = self.reports()?;
+        let gpus = (0..self.count).map(GpuIndex).map(|index| (index, gpu(index, &reports))).collect();
+        Ok(GpuSnapshot { gpus, apps: reports.apps })
     }
 }
 
-/// A GPU with these processes on it or on others.
-fn gpu(index: GpuIndex, apps: &[ComputeApp]) -> Gpu {
-    let here = || apps.iter().filter(|app| app.gpu == index);
-    let used = here().filter_map(|app| app.used).sum();
+/// A GPU with the processes on it.
+fn gpu(index: GpuIndex, reports: &Reports) -> Gpu {
+    let used = reports.apps.iter().filter(|app| app.gpu == index).filter_map(|app| app.used).sum();
+    let load = reports.load.get(&index).copied().unwrap_or_default().min(100);
     Gpu {
         index,
         uuid: GpuUuid(format!("{UUID_PREFIX}{index}").into()),
         total: Some(TOTAL),
         used: Some(used),
         free: Some(TOTAL.saturating_sub(used)),
-        utilization: Some(if here().next().is_some() { BUSY } else { Percent(0) }),
+        utilization: u8::try_from(load).ok().map(Percent),
         mig: false,
         health: Health::Healthy,
     }
@@ -236,6 +249,8 @@ mod tests {
         check(&dir, 1, &["SIM-GPU-0 30000 0 90", "me@0 30000"]);
         dir.write(format!("{}.json", process::id()), r#"{"usage": {"0": 0}}"#);
         check(&dir, 1, &["SIM-GPU-0 0 24576 90", "me@0 0"]);
+        dir.write(format!("{}.json", process::id()), r#"{"usage": {"0": 5}, "load": 40}"#);
+        check(&dir, 1, &["SIM-GPU-0 5 24571 40", "me@0 5"]);
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct SimJob {
     /// it has all its memory, as one that is out of memory: with exit code 1
     /// and `PyTorch`'s words on standard error.
     pub oom_once: Option<PathBuf>,
+    /// How busy it keeps each of its GPUs, in per cent; nothing where it does
+    /// not say.
+    pub load: Option<u8>,
 }
 
 /// What the job finds around it.
@@ -59,7 +62,7 @@ pub fn run(job: &SimJob, env: &SimEnv) -> ExitCode {
         "simjob: process {pid} takes {} on each of gpu[{names}] within {ramp} s, holds it for {hold} s",
         job.vram
     ));
-    let report = ReportFile::new(&env.dir, gpus);
+    let report = ReportFile::new(&env.dir, gpus, job.load);
     let code = perform(job, &report).unwrap_or_else(|error| {
         complain(&format!("simjob: {error}"));
         CANNOT_WRITE
@@ -113,18 +116,20 @@ fn gpus(cuda_visible_devices: Option<&str>) -> Vec<u16> {
 struct ReportFile {
     path: PathBuf,
     gpus: Vec<u16>,
+    load: Option<u8>,
 }
 
 impl ReportFile {
-    fn new(dir: &Path, gpus: Vec<u16>) -> Self {
-        Self { path: dir.join(format!("{}.json", process::id())), gpus }
+    fn new(dir: &Path, gpus: Vec<u16>, load: Option<u8>) -> Self {
+        Self { path: dir.join(format!("{}.json", process::id())), gpus, load }
     }
 
     /// Says that this process holds `claim` on each GPU, all at once: a reader
     /// never sees half of it.
     fn write(&self, claim: Mib) -> io::Result<()> {
         let entries: Vec<_> = self.gpus.iter().map(|gpu| format!("\"{gpu}\":{}", claim.get())).collect();
-        let text = format!("{{\"pid\":{},\"usage\":{{{}}}}}", process::id(), entries.join(","));
+        let load = self.load.map(|load| format!(",\"load\":{load}")).unwrap_or_default();
+        let text = format!("{{\"pid\":{},\"usage\":{{{}}}{load}}}", process::id(), entries.join(","));
         let beside = self.path.with_extension("tmp");
         let written = fs::write(&beside, &text).or_else(|error| {
             // Only the first time, or when someone tidied up under us.
@@ -212,7 +217,7 @@ mod tests {
         let mut seen = ReportedGpus::new(2, reports.clone());
         let mut used = || seen.snapshot().unwrap().gpus[&GpuIndex(1)].used.unwrap();
         {
-            let report = ReportFile::new(&reports, vec![1]);
+            let report = ReportFile::new(&reports, vec![1], None);
             report.write(Mib::new(700)).unwrap();
             assert_eq!(used(), Mib::new(700));
             report.write(Mib::new(701)).unwrap();
@@ -226,6 +231,7 @@ mod tests {
             hold: Duration::ZERO,
             exit_code: 7,
             oom_once: Some(marker.clone()),
+            load: None,
         };
         let env = SimEnv { dir: reports.clone(), cuda_visible_devices: Some("0,1".to_owned()) };
         let exits = |job: &SimJob, code: u8| {

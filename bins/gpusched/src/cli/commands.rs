@@ -166,6 +166,10 @@ pub struct SimJobArgs {
     #[arg(long, value_name = "CODE", default_value_t = 0)]
     pub exit_code: u8,
 
+    /// How busy to keep its GPUs, in per cent [default: 90]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub load: Option<u8>,
+
     /// Run out of memory if this file does not exist, and create it
     #[arg(long, value_name = "FILE")]
     pub oom_once: Option<PathBuf>,

@@ -95,19 +95,12 @@ pub(super) struct Programs {
     pub(super) tmux: Option<PathBuf>,
     pub(super) python: Option<PathBuf>,
     pub(super) python3: Option<PathBuf>,
-    pub(super) bwrap: Option<PathBuf>,
 }
 
 /// Looks for programs.
 pub(super) fn programs(path: Option<&OsStr>) -> Programs {
     let find = |program| machine::on_path(program, path);
-    Programs {
-        screen: find("screen"),
-        tmux: find("tmux"),
-        python: find("python"),
-        python3: find("python3"),
-        bwrap: find("bwrap"),
-    }
+    Programs { screen: find("screen"), tmux: find("tmux"), python: find("python"), python3: find("python3") }
 }
 
 /// What bounds the machine's own memory, and whether this is all of a machine.

@@ -216,25 +216,20 @@ pub(super) fn mps(mps: &Mps) -> Row {
 
 /// Programs that gpusched or jobs may use.
 pub(super) fn programs(programs: &Programs) -> Vec<Row> {
-    let bwrap = match &programs.bwrap {
-        Some(path) => Row::new(Mark::Good, "bwrap", path.display().to_string(), ""),
-        None => Row::new(Mark::Note, "bwrap", NOT_ON_PATH, ""),
+    let terminal = |thing, flag, path: &Option<PathBuf>| match path {
+        Some(path) => Row::new(
+            Mark::Good,
+            thing,
+            path.display().to_string(),
+            format!("{flag} runs each job in a session of it"),
+        ),
+        None => Row::new(Mark::Note, thing, NOT_ON_PATH, format!("{flag} does not work")),
     };
     vec![
-        terminal("GNU screen", programs.screen.as_ref()),
-        terminal("tmux", programs.tmux.as_ref()),
+        terminal("GNU screen", "--screen", &programs.screen),
+        terminal("tmux", "--session tmux", &programs.tmux),
         python(programs),
-        bwrap,
     ]
-}
-
-fn terminal(thing: &'static str, path: Option<&PathBuf>) -> Row {
-    if let Some(path) = path {
-        let follows = "gpusched can be left running in it when you log out";
-        return Row::new(Mark::Good, thing, path.display().to_string(), follows);
-    }
-    let follows = "a terminal that goes away ends the scheduler; its jobs go on all the same";
-    Row::new(Mark::Note, thing, NOT_ON_PATH, follows)
 }
 
 fn python(programs: &Programs) -> Row {

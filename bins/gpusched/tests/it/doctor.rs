@@ -68,7 +68,7 @@ fn a_machine_without_anything() {
     check(&done, "GPUs", "!!", "--sim 2 tries one on two simulated GPUs");
     check(&done, "NVML", "--", "not asked");
     check(&done, "nvidia-smi", "--", "not on PATH");
-    for thing in ["GNU screen", "tmux", "bwrap"] {
+    for thing in ["GNU screen", "tmux"] {
         check(&done, thing, "--", "not on PATH");
     }
     check(&done, "python", "--", "neither python nor python3 is on PATH");
@@ -198,18 +198,8 @@ fn json_says_the_same() {
     assert_eq!((&row("GPUs")["mark"], &row("GPUs")["found"]), (&"ok".into(), &"2 simulated".into()));
     assert_eq!((&row("tmux")["mark"], &row("GNU screen")["mark"]), (&"ok".into(), &"note".into()));
     assert!(row("GPUs")["follows"].as_str().unwrap().contains("pretend"));
-    let things = [
-        "GPUs",
-        "GNU screen",
-        "tmux",
-        "python",
-        "bwrap",
-        "conda",
-        "memory",
-        "container",
-        "inotify",
-        "directory",
-    ];
+    let things =
+        ["GPUs", "GNU screen", "tmux", "python", "conda", "memory", "container", "inotify", "directory"];
     assert_eq!(rows.iter().map(|row| row["thing"].as_str().unwrap()).collect::<Vec<_>>(), things);
 
     let done = run(&place, doctor(&place, &["--json", "--read-gpus", "nvidia-smi"]));
