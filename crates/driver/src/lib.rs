@@ -13,6 +13,7 @@
 //! - [`seat`]: a job in a session of screen or tmux.
 //! - [`proc`]: what `/proc` tells about processes.
 //! - [`jobsfile`]: the jobs file, watched; [`signals`]: signals as descriptors.
+//! - [`conda`]: what a job in a Python environment is started with.
 //! - `gpus`: reading GPUs without waiting for them; [`command`]: running a
 //!   program for its output.
 //! - [`medium`]: files that must survive; `syncer`: putting them on the disk;
@@ -25,6 +26,7 @@
 
 pub mod clock;
 pub mod command;
+pub mod conda;
 mod gpus;
 pub mod host;
 pub mod jobsfile;
