@@ -17,5 +17,6 @@ mod place;
 mod python_journal;
 mod queue;
 mod recovery;
+mod seats;
 mod smi;
 mod starting;

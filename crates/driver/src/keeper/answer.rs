@@ -87,7 +87,7 @@ impl Keeper {
             match entered.clone().and_then(prepare) {
                 Ok(job) => {
                     let (log, at_ms) = (job.log.as_str().into(), Timestamp::now().as_millisecond());
-                    let (log_from, seat) = (job.log_from, job.is_seated());
+                    let (log_from, seat) = (job.log_from, job.session().is_some());
                     intents.push(KeeperRecord::Launching { attempt, log, log_from, at_ms, seat });
                     ready.push(job);
                 }
@@ -131,7 +131,7 @@ impl Keeper {
             let record = match self.starter.start(job, surroundings) {
                 Ok(pid) => {
                     point::pass(Point::KeeperAfterSpawn);
-                    self.jobs.started(attempt, pid, job.is_seated());
+                    self.jobs.started(attempt, pid, job.session());
                     // It is our child and not reaped, so it is there.
                     let start_time = Process::read(pid).map_or(0, |process| process.start_time);
                     KeeperRecord::Running { attempt, pid, start_time }
@@ -141,7 +141,7 @@ impl Keeper {
             outcomes.push((attempt, record));
         }
         self.record(outcomes);
-        if ready.iter().any(Ready::is_seated) {
+        if ready.iter().any(|job| job.session().is_some()) {
             // What they did before they were watched would tell nothing by itself.
             self.look_at_seats();
         }

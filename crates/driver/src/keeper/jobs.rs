@@ -13,6 +13,7 @@ use rustix::process::{WaitOptions, wait};
 use crate::keeper::log::Log;
 use crate::keeper::seats::Seats;
 use crate::proc::{self, Census, Mark, Process};
+use crate::seat::SeatKind;
 use crate::seat::files::Being;
 use crate::wire::Standing;
 
@@ -92,9 +93,9 @@ impl Jobs {
     }
 
     /// Takes in a job that was started this moment, or what holds its session.
-    pub(super) fn started(&mut self, attempt: AttemptId, pid: Pid, in_session: bool) {
-        if in_session {
-            self.seats.started(attempt, pid);
+    pub(super) fn started(&mut self, attempt: AttemptId, pid: Pid, session: Option<SeatKind>) {
+        if let Some(kind) = session {
+            self.seats.started(attempt, pid, kind);
         }
         self.leaders.insert(pid, Leader { attempt, since: Instant::now() });
     }

@@ -63,9 +63,9 @@ struct Seat {
 }
 
 impl Ready {
-    /// Whether it runs in a session.
-    pub(super) const fn is_seated(&self) -> bool {
-        self.seat.is_some()
+    /// What the session it runs in is one of, if it does.
+    pub(super) fn session(&self) -> Option<SeatKind> {
+        self.seat.as_ref().map(|seat| seat.order.kind)
     }
 }
 

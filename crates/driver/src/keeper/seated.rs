@@ -54,9 +54,10 @@ impl Keeper {
                 KeeperRecord::Ended { attempt, exit, elapsed_ms, survivors }
             }
             Sight::Ended(End::Failed(why)) => KeeperRecord::Failed { attempt, why },
-            Sight::NeverBegan { adopted: true, .. } => KeeperRecord::Voided { attempt },
-            Sight::NeverBegan { why, adopted: false } => {
-                KeeperRecord::Failed { attempt, why: format!("the session could not be started: {why}") }
+            Sight::NeverBegan { kind: None, .. } => KeeperRecord::Voided { attempt },
+            Sight::NeverBegan { why, kind: Some(kind) } => {
+                let why = format!("{} could not start the session: {why}", kind.program());
+                KeeperRecord::Failed { attempt, why }
             }
             Sight::Abandoned | Sight::Lost | Sight::Began(_) => {
                 let age = began.and_then(|job| Process::age(job.start_time)).unwrap_or_default();

@@ -14,6 +14,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use crate::keeper::jobs::Lead;
 use crate::proc::{self, Process};
+use crate::seat::SeatKind;
 use crate::seat::files::{self, Being, End, Files, Occupant};
 
 /// How long after a job was killed its seat may take to tell.
@@ -25,8 +26,8 @@ struct Seat {
     files: Files,
     /// What holds the session, while it is our child and not reaped.
     leader: Option<Pid>,
-    /// Whether an earlier keeper started it.
-    adopted: bool,
+    /// What of the session is; nothing where an earlier keeper started it.
+    kind: Option<SeatKind>,
     /// Who was in the session when it was last looked at.
     occupant: Option<Occupant>,
     /// Readable when the seat has ended.
@@ -44,9 +45,9 @@ pub(super) enum Sight {
     Began(Option<StopSignal>),
     /// It has ended, or could not be started.
     Ended(End),
-    /// It was not started and never will be. An order that a keeper before this
-    /// one placed may be placed anew.
-    NeverBegan { why: String, adopted: bool },
+    /// It was not started and never will be: what of could not start its session.
+    /// Nothing where that was interrupted only, with the keeper before this one.
+    NeverBegan { why: String, kind: Option<SeatKind> },
     /// Its seat was killed: what is left of it is nobody's any more.
     Abandoned,
     /// What has become of it is not known.
@@ -92,7 +93,7 @@ impl Seats {
             {
                 begun.push(KeeperRecord::Running { attempt, pid, start_time });
             }
-            open.insert(attempt, Seat { occupant, adopted: true, ..Seat::new(files, None) });
+            open.insert(attempt, Seat { occupant, ..Seat::new(files, None, None) });
         }
         let log_dir = log_dir.to_owned();
         (Self { log_dir, open, notice: None, over, sockets: BTreeMap::new() }, begun)
@@ -109,8 +110,8 @@ impl Seats {
     }
 
     /// Takes in a job whose session was started this moment.
-    pub(super) fn started(&mut self, attempt: AttemptId, leader: Pid) {
-        let seat = Seat::new(Files::new(&self.log_dir, attempt), Some(leader));
+    pub(super) fn started(&mut self, attempt: AttemptId, leader: Pid, kind: SeatKind) {
+        let seat = Seat::new(Files::new(&self.log_dir, attempt), Some(leader), Some(kind));
         self.open.insert(attempt, seat);
         // Each time anew: the directory may be another one since the last.
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
@@ -173,14 +174,14 @@ impl Seats {
     /// Gives a job up that is over, and tells which process led it and whether an
     /// earlier keeper started it. Its leader is to be forgotten, too.
     pub(super) fn settle(&mut self, attempt: AttemptId) -> Option<Over> {
-        let Seat { files, leader, adopted, occupant, .. } = self.open.remove(&attempt)?;
+        let Seat { files, leader, kind, occupant, .. } = self.open.remove(&attempt)?;
         self.over.push(files);
         let job = occupant.as_ref().and_then(|occupant| occupant.job).map(|job| job.pid);
         let socket = occupant.and_then(|occupant| occupant.socket);
         if let (Some(leader), Some(socket)) = (leader, socket) {
             self.sockets.insert(leader, PathBuf::from(socket.as_os_str()));
         }
-        Some(Over { leader, job, adopted })
+        Some(Over { leader, job, adopted: kind.is_none() })
     }
 
     /// Clears away what is left of jobs that are over: for when that is in the log.
@@ -232,9 +233,9 @@ fn may_go_on(kept: &Kept, boot_id: &str, files: &Files) -> bool {
 }
 
 impl Seat {
-    const fn new(files: Files, leader: Option<Pid>) -> Self {
+    const fn new(files: Files, leader: Option<Pid>, kind: Option<SeatKind>) -> Self {
         let (occupant, hold, owed, killed) = (None, None, None, None);
-        Self { files, leader, adopted: false, occupant, hold, owed, killed }
+        Self { files, leader, kind, occupant, hold, owed, killed }
     }
 
     fn look(&mut self, room: &mut usize) -> Option<Sight> {
@@ -265,7 +266,7 @@ impl Seat {
         // Where it fails or comes too late, the next look tells what is so.
         self.files.withdraw().unwrap_or(false).then(|| Sight::NeverBegan {
             why: self.files.last_words().unwrap_or_else(|| "it said nothing".to_owned()),
-            adopted: self.adopted,
+            kind: self.kind,
         })
     }
 
