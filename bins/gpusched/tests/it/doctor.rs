@@ -103,7 +103,7 @@ fn programs_and_environments() {
     let done = run(&place, doctor(&place, &["--sim", "1"]));
     done.exits(0);
     check(&done, "GNU screen", "ok", place.path("bin/screen").to_str().unwrap());
-    check(&done, "tmux", "--", "its jobs go on all the same");
+    check(&done, "tmux", "--", "--session tmux does not work");
     check(&done, "python", "--", "write python3 into commands");
     check(&done, "conda", "ok", place.path("home/miniconda3").to_str().unwrap());
     check(&done, "conda", "ok", "environments");
