@@ -35,7 +35,7 @@ pub struct Mailbox {
     new: PathBuf,
     done: PathBuf,
     notice: Option<Notice>,
-    looked: Option<Instant>,
+    next_look: Instant,
     /// Handed out and not answered yet.
     open: BTreeSet<Box<str>>,
 }
@@ -68,7 +68,7 @@ impl Mailbox {
             notice
         });
         throw_away_stale(&done);
-        Ok(Self { new, done, notice, looked: None, open: BTreeSet::new() })
+        Ok(Self { new, done, notice, next_look: Instant::now(), open: BTreeSet::new() })
     }
 
     /// What to poll, if there is anything: readable when a look is worth while.
@@ -78,7 +78,7 @@ impl Mailbox {
 
     /// When to look although nothing is readable.
     pub(crate) fn next_look(&self) -> Instant {
-        self.looked.map_or_else(Instant::now, |looked| looked + LOOK_EVERY)
+        self.next_look
     }
 
     /// The requests that have come since the last call, the oldest first.
@@ -86,7 +86,7 @@ impl Mailbox {
         if let Some(notice) = &mut self.notice {
             notice.take();
         }
-        self.looked = Some(now);
+        self.next_look = now + LOOK_EVERY;
         let mut ids: Vec<Box<str>> = fs::read_dir(&self.new)
             .into_iter()
             .flatten()

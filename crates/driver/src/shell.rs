@@ -130,15 +130,20 @@ impl Shell {
     /// When those attempts can't be told, or the system lacks the means.
     pub fn open(parts: Parts) -> Result<Self, ShellError> {
         let Parts { clock, watch, jobs, journal, mut host, gpus, gpu_source, signals, reporter, .. } = parts;
-        let Parts { board, status, mailbox, state, .. } = parts;
+        let Parts { board, status, mut mailbox, mut state, .. } = parts;
         let (waker, inbox) = waker().map_err(ShellError::System)?;
         let file = journal.medium().handle()?;
         let bell = waker.clone();
         let syncer = Syncer::start(file, move |answer| bell.send(News::Synced(answer)));
         let gpus = GpuReader::start(gpus, gpu_source, move |sample| waker.send(News::Gpus(sample)));
         let (syncer, gpus) = (syncer.map_err(ShellError::System)?, gpus.map_err(ShellError::System)?);
+        // What people have asked for meanwhile comes before anything is started:
+        // that waits for the GPUs to be read.
+        let now = Instant::now();
+        let edited = state.as_mut().and_then(|state| state.look(now)).map(Event::State);
         let first = [Event::JobsFile(Ok(jobs)), Event::Survey(survey(&mut host)?)];
-        let ready = first.into_iter().map(Woken::Event).collect();
+        let asked = mailbox.take(now).into_iter().map(Event::Control);
+        let ready = edited.into_iter().chain(first).chain(asked).map(Woken::Event).collect();
         Ok(Self {
             clock,
             watch,

@@ -17,6 +17,7 @@ mod place;
 mod python_journal;
 mod queue;
 mod recovery;
+mod scheduler;
 mod seats;
 mod smi;
 mod starting;

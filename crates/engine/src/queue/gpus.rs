@@ -61,6 +61,7 @@ impl Queue {
         if first {
             let usable = self.node.devices().map(|device| device.index).collect();
             turn.report(Report::Gpus { usable });
+            self.board.stale = true;
         }
         self.tell_gpus_out(turn);
         self.observe_jobs(&snapshot, turn);
