@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use driver::point::Point;
+use e2e::program;
 
 use crate::place::{Done, Place, is_there};
 
@@ -18,9 +19,9 @@ const NUMBERS: [u32; 5] = [1, 2, 3, 4, 5];
 
 /// Runs the queue until somebody dies at this point for the `times`-th time;
 /// nothing if nobody comes there so often.
-fn die(point: Point, times: u32) -> Option<(Place, Done)> {
+fn die(point: Point, times: u32, flags: &[&str]) -> Option<(Place, Done)> {
     let place = Place::new(JOBS);
-    let mut command = place.queue(&[]);
+    let mut command = place.queue(flags);
     command.env("GPUSCHED_DIE_AT", format!("{}:{times}", point.name()));
     command.env("GPUSCHED_DEATH_NOTE", place.path("death"));
     let done = place.start(command).wait();
@@ -40,7 +41,7 @@ fn runs(place: &Place) -> BTreeMap<u32, usize> {
 /// once and no end is forgotten.
 #[track_caller]
 fn check_scheduler(point: Point, times: u32) -> bool {
-    let Some((place, dead)) = die(point, times) else { return false };
+    let Some((place, dead)) = die(point, times, &[]) else { return false };
     let what = format!("{}, time {times}", point.name());
     assert_eq!(dead.code, None, "{what}: it was to die:\n{}", dead.out);
     let next = place.run(&[]);
@@ -55,8 +56,8 @@ fn check_scheduler(point: Point, times: u32) -> bool {
 /// However the keeper dies, the scheduler goes on: no body runs twice, and one
 /// whose end is not known is said to be lost.
 #[track_caller]
-fn check_keeper(point: Point, times: u32) -> bool {
-    let Some((place, done)) = die(point, times) else { return false };
+fn check_keeper(point: Point, times: u32, flags: &[&str]) -> bool {
+    let Some((place, done)) = die(point, times, flags) else { return false };
     let story = format!("{}, time {times}\n{}{}", point.name(), done.out, done.err);
     let says = |text: &str| done.out.matches(text).count();
     let mut worst = 0;
@@ -89,8 +90,10 @@ fn check_over(place: &Place, code: i32, story: &str) {
 fn go_through(chosen: impl Fn(&str) -> bool, most: u32) -> String {
     let mut deaths = String::new();
     for point in Point::ALL.iter().filter(|point| chosen(point.name())) {
-        let check = if point.name().starts_with("keeper-") { check_keeper } else { check_scheduler };
-        let met = (1..=most).take_while(|times| check(*point, *times)).count();
+        let keeper = point.name().starts_with("keeper-");
+        let check =
+            |times| if keeper { check_keeper(*point, times, &[]) } else { check_scheduler(*point, times) };
+        let met = (1..=most).take_while(|times| check(*times)).count();
         assert!(met > 0, "nobody ever comes to {}", point.name());
         deaths.extend([point.name(), ": ", &met.to_string(), "\n"]);
     }
@@ -105,6 +108,17 @@ fn nothing_is_lost_wherever_the_scheduler_dies() {
 #[test]
 fn nothing_runs_twice_wherever_the_keeper_dies() {
     go_through(|name| name.starts_with("keeper-"), 4);
+}
+
+/// In sessions as well; what a keeper can't know after its death the seats do.
+#[test]
+fn nothing_runs_twice_wherever_the_keeper_of_sessions_dies() {
+    for kind in ["screen", "tmux"].into_iter().filter(|kind| program(kind).is_some()) {
+        for point in Point::ALL.iter().filter(|point| point.name().starts_with("keeper-")) {
+            let met = (1..=2).take_while(|times| check_keeper(*point, *times, &["--session", kind])).count();
+            assert!(met > 0, "nobody ever comes to {}", point.name());
+        }
+    }
 }
 
 #[test]

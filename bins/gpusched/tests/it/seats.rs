@@ -312,10 +312,29 @@ fn all_of_them_are_killed() {
 fn a_job_that_does_not_listen_is_stopped_with_all_it_has_started() {
     let deaf = "trap '' TERM HUP INT; (trap '' TERM HUP; setsid sleep 500) & echo ran > runs; \
                 while :; do sleep 0.1; done\n";
+    // Each has ten seconds to end by itself.
+    std::thread::scope(|scope| {
+        for kind in BOTH {
+            scope.spawn(move || {
+                let Some(place) = place(kind, &format!("[timeout=1s] {deaf}")) else { return };
+                let done = place.start(queue(&place, kind, &[])).wait();
+                done.exits(1).says("job 1 finished [TIMEOUT]");
+                check_empty(&place);
+            });
+        }
+    });
+}
+
+#[test]
+fn what_a_job_leaves_running_is_told() {
     for kind in BOTH {
-        let Some(place) = place(kind, &format!("[timeout=1s] {deaf}")) else { continue };
-        place.start(queue(&place, kind, &[])).wait().exits(1).says("job 1 finished [TIMEOUT]");
-        check_empty(&place);
+        let job = "setsid sleep 500 > /dev/null 2>&1 & echo $! > left; sleep 0.2; exit 0\n";
+        let Some(place) = place(kind, job) else { continue };
+        let done = place.start(queue(&place, kind, &[])).wait();
+        done.exits(0).says("job 1 finished [OK]").says("still run");
+        let left: u32 = place.read("left").trim().parse().unwrap();
+        assert!(is_there(format!("/proc/{left}").as_ref()));
+        signal("KILL", left);
     }
 }
 

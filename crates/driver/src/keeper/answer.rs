@@ -140,6 +140,8 @@ impl Keeper {
             };
             outcomes.push((attempt, record));
         }
+        // A directory of a job's that we stay in could not be unmounted.
+        let _ = surroundings.enter(None);
         self.record(outcomes);
         if ready.iter().any(|job| job.session().is_some()) {
             // What they did before they were watched would tell nothing by itself.

@@ -46,6 +46,8 @@ impl Keeper {
         if matches!(sight, Sight::Abandoned) {
             // Nobody waits for it any more, and nobody would know how it ends.
             self.signal(&[(attempt, StopSignal::Kill)]);
+        } else if matches!(sight, Sight::NeverBegan { .. }) {
+            self.dismiss(attempt);
         }
         let began = self.jobs.seats.job(attempt);
         let survivors = self.jobs.settle_seat(attempt, &self.mark);
@@ -74,6 +76,7 @@ impl Keeper {
         stops.retain(|(attempt, signal)| {
             let unseated = self.jobs.seats.stop(*attempt, *signal);
             if unseated {
+                self.dismiss(*attempt);
                 let survivors = self.jobs.settle_seat(*attempt, &self.mark);
                 let (attempt, exit) = (*attempt, killed(*signal));
                 records.push((attempt, KeeperRecord::Ended { attempt, exit, elapsed_ms: 0, survivors }));
@@ -82,6 +85,13 @@ impl Keeper {
         });
         if !records.is_empty() {
             self.record(records);
+        }
+    }
+
+    /// Ends what was to hold a session in which nothing will be started.
+    fn dismiss(&self, attempt: AttemptId) {
+        if let Some(holder) = self.jobs.seats.holder(attempt) {
+            holder.signal(StopSignal::Term);
         }
     }
 

@@ -20,6 +20,10 @@ use crate::seat::files::{self, Being, End, Files, Occupant};
 /// How long after a job was killed its seat may take to tell.
 const TELL_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long it may take until somebody sits in a session that was started. Nobody
+/// can do so afterwards, so a machine that is slower than that does no harm.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
 /// A job in a session.
 #[derive(Debug)]
 struct Seat {
@@ -30,6 +34,8 @@ struct Seat {
     kind: Option<SeatKind>,
     /// Who was in the session when it was last looked at.
     occupant: Option<Occupant>,
+    /// When it was started, or found.
+    since: Instant,
     /// Readable when the seat has ended.
     hold: Option<OwnedFd>,
     /// A signal that came before there was a job to take it.
@@ -152,9 +158,7 @@ impl Seats {
 
     /// Whether something has to be looked at that tells nothing by itself.
     pub(super) fn must_look(&self) -> bool {
-        let silent = |seat: &Seat| seat.killed.is_some() || seat.hold.is_none() && seat.leader.is_none();
-        let unwatched = |seat: &Seat| self.notice.is_none() || seat.occupant.is_some() && seat.hold.is_none();
-        self.open.values().any(|seat| silent(seat) || unwatched(seat))
+        self.open.values().any(|seat| self.notice.is_none() || seat.hold.is_none() || seat.killed.is_some())
     }
 
     /// Looks at all of them; `room` is how many more may be held. What has ended
@@ -196,6 +200,11 @@ impl Seats {
         Some((job.pid, if job.is_there() { Lead::Adopted } else { Lead::Ended }))
     }
 
+    /// What holds the session of an attempt, while it is our child.
+    pub(super) fn holder(&self, attempt: AttemptId) -> Option<Process> {
+        Process::read(self.open.get(&attempt)?.leader?)
+    }
+
     /// The process that leads the job of an attempt, once there is one.
     pub(super) fn job(&self, attempt: AttemptId) -> Option<Being> {
         self.open.get(&attempt)?.occupant.as_ref()?.job
@@ -233,9 +242,9 @@ fn may_go_on(kept: &Kept, boot_id: &str, files: &Files) -> bool {
 }
 
 impl Seat {
-    const fn new(files: Files, leader: Option<Pid>, kind: Option<SeatKind>) -> Self {
+    fn new(files: Files, leader: Option<Pid>, kind: Option<SeatKind>) -> Self {
         let (occupant, hold, owed, killed) = (None, None, None, None);
-        Self { files, leader, kind, occupant, hold, owed, killed }
+        Self { files, leader, kind, occupant, since: Instant::now(), hold, owed, killed }
     }
 
     fn look(&mut self, room: &mut usize) -> Option<Sight> {
@@ -245,7 +254,8 @@ impl Seat {
             return Some(Sight::Ended(end));
         }
         if self.files.is_open() {
-            return if self.leader.is_none() { self.withdraw() } else { None };
+            let in_vain = self.leader.is_none() || self.since.elapsed() > START_WITHIN;
+            return if in_vain { self.withdraw() } else { None };
         }
         let had_begun = self.has_begun();
         self.occupant = self.files.occupant().or(self.occupant.take());

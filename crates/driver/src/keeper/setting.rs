@@ -12,6 +12,7 @@ use model::{Launch, Setting};
 use rustix::fs::Mode;
 use rustix::process::umask;
 
+use crate::conda::{self, Activation, CondaError};
 use crate::medium::PathError;
 use crate::proc::{ATTEMPT_VARIABLE, DIR_VARIABLE, JOB_VARIABLE};
 use crate::seat::session::OF_TERMINALS;
@@ -40,8 +41,8 @@ pub(super) enum SettingError {
     NoScript { wanted: Box<str>, base: PathBuf },
     #[error("there is neither python nor python3 on PATH; install one, or name an environment with conda=")]
     NoPython,
-    #[error("'{0}' can't be activated: this build knows no environments")]
-    Environment(Box<str>),
+    #[error(transparent)]
+    Environment(#[from] CondaError),
 }
 
 /// Where a path was looked for, and what to do about it.
@@ -135,17 +136,42 @@ impl Prepared {
         if in_session {
             variables.retain(|name, _| OF_TERMINALS.iter().all(|its| name != its));
         }
-        if let Some(wanted) = &setting.conda {
-            return Err(SettingError::Environment(wanted.clone()));
-        }
-        variables.extend(setting.env.iter().map(|(name, value)| ((**name).into(), (**value).into())));
+        let scripts = activate(setting, surroundings, base, &mut variables)?;
         let command = with_python(launch, &variables, base)?;
         variables.retain(|name, _| OURS.iter().all(|ours| name != ours));
         variables.extend(ours.into_iter().map(|(name, value)| (name.into(), value)));
-        let arguments =
-            ["/bin/sh", "-c", &command].map(CString::new).into_iter().collect::<Result<_, _>>()?;
+        let words = conda::shell_for(&command, &scripts);
+        let arguments = words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
         Ok(Self { cwd, arguments, environment: pairs(&variables) })
     }
+}
+
+/// Adds the variables of the Python environment a job asks for, and its own; what
+/// is left of the activation are scripts to source.
+fn activate(
+    setting: &Setting,
+    surroundings: &Surroundings,
+    base: &Path,
+    variables: &mut BTreeMap<OsString, OsString>,
+) -> Result<Vec<PathBuf>, SettingError> {
+    let variable = |name: &str| surroundings.variables.get(OsStr::new(name)).cloned();
+    let activation = setting.conda.as_ref().map(|wanted| conda::resolve(wanted, &variable, base));
+    let activation = activation.transpose()?;
+    if let Some(activation) = &activation {
+        variables.retain(|name, _| !activation.unset.contains(name));
+        variables.extend(activation.set.iter().cloned());
+    }
+    // What is said of this very job counts more than what an environment says.
+    variables.extend(setting.env.iter().map(|(name, value)| ((**name).into(), (**value).into())));
+    let Some(Activation { path_first, scripts, .. }) = activation else { return Ok(Vec::new()) };
+    let mut path = OsString::new();
+    for dir in path_first {
+        path.push(dir);
+        path.push(":");
+    }
+    path.push(path_of(variables));
+    variables.insert("PATH".into(), path);
+    Ok(scripts)
 }
 
 /// The directory a job asks for.

@@ -214,13 +214,14 @@ impl Work {
 
     /// Waits for anything to happen, and hands on what has come.
     fn wait(&mut self, patience: Option<Duration>) {
-        let flags = |out: &Queue| if out.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+        let out = |queue: &Queue| if queue.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         let mut fds = vec![
             PollFd::new(&self.signals.pipe, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.inner.as_fd(), flags(&self.keys)),
+            PollFd::from_borrowed_fd(self.inner.as_fd(), PollFlags::IN | out(&self.keys)),
         ];
         if let Some(outer) = &self.outer {
-            fds.push(PollFd::from_borrowed_fd(outer.as_fd(), flags(&self.shown)));
+            let keys = if self.keys.is_full() { PollFlags::empty() } else { PollFlags::IN };
+            fds.push(PollFd::from_borrowed_fd(outer.as_fd(), keys | out(&self.shown)));
         }
         let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
         // When it fails, it is as if anything might have happened.

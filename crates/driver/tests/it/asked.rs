@@ -120,6 +120,41 @@ fn python_by_its_other_name() {
     check_python(&["pythonic"], "HERE", "pythonic x.py", Ok("pythonic x.py"));
 }
 
+/// A directory that passes for a conda environment with a script of a package.
+fn make_conda(at: &Path) {
+    for dir in ["bin", "conda-meta", "etc/conda/activate.d"] {
+        fs::create_dir_all(at.join(dir)).unwrap();
+    }
+    fs::write(at.join("conda-meta/history"), "").unwrap();
+    fs::write(at.join("etc/conda/activate.d/a.sh"), "export SOURCED=\"$CONDA_PREFIX\"\n").unwrap();
+    fs::write(at.join("bin/python"), "#!/bin/sh\necho python of $CONDA_PREFIX\n").unwrap();
+    fs::set_permissions(at.join("bin/python"), Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn an_environment_is_entered() {
+    let mut scene = Scene::new();
+    let prefix = fs::canonicalize(scene.dir.path()).unwrap().join("inner/env");
+    make_conda(&prefix);
+    let command = "python; echo $SOURCED $EXTRA; command -v python; exit 3";
+    let job = start(&mut scene, 1, command, |launch| {
+        launch.setting.cwd = Some("inner".into());
+        launch.setting.conda = Some("./env".into());
+        launch.setting.env.insert("EXTRA".into(), "more".into());
+    });
+    assert_eq!(scene.end(job).0, Exit::Code(3));
+    let prefix = prefix.display();
+    let expect = format!("python of {prefix}\n{prefix} more\n{prefix}/bin/python\n");
+    assert_eq!(scene.read("job001_gpu0-3.log"), expect);
+    let ask = |launch: &mut Launch| launch.setting.conda = Some("/nowhere/env".into());
+    let why = "there is no directory /nowhere/env for a conda environment; see conda env list";
+    check_refused(&mut scene, 2, ask, why);
+    // The next job knows nothing of it.
+    let plain = start(&mut scene, 3, "echo ${CONDA_PREFIX-none}", |_| ());
+    scene.end(plain);
+    assert!(!scene.read("job003_gpu0-3.log").contains("inner/env"));
+}
+
 #[test]
 fn each_attempt_has_a_log_of_its_own_where_asked_for() {
     let dir = tempfile::tempdir().unwrap();
