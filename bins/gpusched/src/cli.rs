@@ -48,9 +48,13 @@ pub enum Command {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct Args {
-    /// The jobs: one shell command per line, with [vram=18G gpus=2 ...] before it where needed
+    /// The jobs: one shell command per line, with [vram=18G gpus=2 ...] before it where needed, or CSV
     #[arg(value_name = "JOBS_FILE", required = true)]
     pub jobs_file: Option<PathBuf>,
+
+    /// How the jobs are written: lines (shell commands), csv (priority, script, environment, arguments and GPUs of each) or auto (as the first of them looks)
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = JobsFormat::Auto, hide_possible_values = true)]
+    pub format: JobsFormat,
 
     /// Use only these GPUs, such as 0,1,3 or 0-3 [default: all]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
@@ -125,6 +129,17 @@ pub struct Args {
     pub read_gpus: GpuSource,
 }
 
+/// How the jobs of a file are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JobsFormat {
+    /// As the first job looks
+    Auto,
+    /// Shell commands
+    Lines,
+    /// Comma-separated fields
+    Csv,
+}
+
 /// What becomes of running jobs when the scheduler is told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum OnExit {
@@ -196,6 +211,7 @@ mod tests {
             (a.idle_threshold, a.margin, a.oom_retries) == (200, 512, 0)
                 && (a.tolerance.as_str(), a.spike_buffer.as_str(), a.poll.as_str()) == ("0.10", "0.10", "5")
                 && a.log_dir.as_os_str() == "gpusched_logs"
+                && a.format == JobsFormat::Auto
                 && (a.gpus.is_none(), a.sim.is_none(), a.read_gpus) == (true, true, GpuSource::Auto)
                 && !(a.exclusive || a.watch || a.fresh || a.verbose)
         });
@@ -230,6 +246,7 @@ mod tests {
         assert_eq!(parse(&["j", "k"]), Err(ErrorKind::ArgumentConflict));
         assert_eq!(parse(&["j", "--margin", "-5"]), Err(ErrorKind::ValueValidation));
         assert_eq!(parse(&["j", "--sim", "x"]), Err(ErrorKind::ValueValidation));
+        assert_eq!(parse(&["j", "--format", "json"]), Err(ErrorKind::InvalidValue));
         assert_eq!(parse(&["j", "--read-gpus", "x"]), Err(ErrorKind::InvalidValue));
         assert_eq!(parse(&["--version"]), Err(ErrorKind::DisplayVersion));
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use allocation::Rules;
 use driver::signals::OnExit;
 use engine::queue::{Config, Patience};
+use jobspec::Format;
 use model::{GpuIndex, Mib, Ratio, SignedDuration};
 
-use crate::cli::{self, Args, GpuSource};
+use crate::cli::{self, Args, GpuSource, JobsFormat};
 use crate::failure::Failure;
 
 /// What is to be done.
@@ -17,6 +18,8 @@ use crate::failure::Failure;
 pub struct Plan {
     /// The jobs.
     pub jobs_file: PathBuf,
+    /// How they are written; nothing where the file itself tells it.
+    pub format: Option<Format>,
     /// Where logs, journal and status board go.
     pub log_dir: PathBuf,
     /// How the queue shall behave.
@@ -81,7 +84,20 @@ impl Plan {
             Some(cli::OnExit::Keep) => OnExit::Keep,
             Some(cli::OnExit::Stop) => OnExit::Stop,
         };
-        Ok(Self { jobs_file, log_dir: args.log_dir.clone(), config, gpus, fresh: args.fresh, on_exit })
+        let format = match args.format {
+            JobsFormat::Auto => None,
+            JobsFormat::Lines => Some(Format::Lines),
+            JobsFormat::Csv => Some(Format::Csv),
+        };
+        Ok(Self {
+            jobs_file,
+            format,
+            log_dir: args.log_dir.clone(),
+            config,
+            gpus,
+            fresh: args.fresh,
+            on_exit,
+        })
     }
 }
 
@@ -183,7 +199,16 @@ mod tests {
         assert_eq!(plan.config.poll, SignedDuration::from_secs(5));
         assert_eq!(plan.config.tolerance, Ratio::new(0.1).unwrap());
         assert_eq!(plan.config.allowed, None);
+        assert_eq!(plan.format, None);
         assert_eq!(plan.gpus, Gpus::Real(GpuSource::Auto));
+    }
+
+    #[test]
+    fn formats() {
+        let format = |word| resolve(&["--format", word]).map(|plan| plan.format);
+        assert_eq!(format("auto"), Ok(None));
+        assert_eq!(format("lines"), Ok(Some(Format::Lines)));
+        assert_eq!(format("csv"), Ok(Some(Format::Csv)));
     }
 
     #[test]

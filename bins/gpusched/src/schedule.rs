@@ -95,7 +95,7 @@ fn exit_code(outcome: Outcome, ended_by: Option<u8>) -> ExitCode {
 }
 
 fn read_jobs(plan: &Plan) -> Result<(Watch, Arc<JobsFile>), Failure> {
-    let mut watch = Watch::new(&plan.jobs_file).map_err(|error| syntax::failure(&error))?;
+    let mut watch = Watch::new(&plan.jobs_file, plan.format).map_err(|error| syntax::failure(&error))?;
     let jobs = watch.first().map_err(|error| syntax::failure(&error))?;
     if jobs.is_empty() && !plan.config.watch {
         return Err(Failure::usage("jobs file contains no jobs (use --watch to wait for some)"));
