@@ -1,6 +1,7 @@
 //! The CSV format: `priority,script,conda,arguments,allowed_gpus`, one job a line.
 
 mod fields;
+mod write;
 
 use std::fmt::Write as _;
 
@@ -12,6 +13,8 @@ use crate::format::{JobLine, is_header, job_lines};
 use crate::jobs_file::{Classes, Found, Line, fits};
 use crate::words;
 use fields::{Bad, Field, Fields, Name, ascends, quoted_arguments};
+
+pub use write::{CsvJob, CsvWriteError, csv_line};
 
 /// How a text came to be read as CSV, which says what to do about a line that
 /// is none.

@@ -38,7 +38,7 @@ mod words;
 
 pub use align::{Alignment, Origin, align};
 pub use attributes::{Attributes, CudaIds};
-pub use csv::WhyCsv;
+pub use csv::{CsvJob, CsvWriteError, WhyCsv, csv_line};
 pub use error::{LONGEST_COMMAND, LineNo, SyntaxError, SyntaxErrorKind};
 pub use format::{Format, detect_format};
 pub use jobs_file::{Duplicate, JobsFile, parse_jobs_file, parse_jobs_file_as};

@@ -1,6 +1,7 @@
-//! What holds for any CSV file.
+//! What holds for any CSV file, and for any line that is written for one.
 
-use jobspec::{Format, detect_format, digest_of, parse_jobs_file_as};
+use jobspec::{CsvJob, Format, csv_line, detect_format, digest_of, parse_jobs_file_as};
+use model::{GpuIndex, GpuSet};
 use proptest::prelude::*;
 
 /// Text that is a CSV file more often than not.
@@ -31,6 +32,50 @@ fn csv_text() -> impl Strategy<Value = String> {
     ];
     let pieces = prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat());
     prop_oneof![pieces, "(\\PC|\n|,|\"){0,80}"]
+}
+
+/// Text with everything that quoting can trip over, but for line breaks.
+fn nasty() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("a"),
+        Just("--x"),
+        Just(" "),
+        Just(","),
+        Just("\""),
+        Just("'"),
+        Just("\\"),
+        Just("#"),
+        Just("["),
+        Just("]"),
+        Just("="),
+        Just("$"),
+        Just("!"),
+        Just("^"),
+        Just("`"),
+        Just("{gpus}"),
+        Just("|"),
+        Just("\t"),
+        Just("\u{a0}"),
+        Just("\u{feff}"),
+        Just("ß"),
+        Just("🦀"),
+    ];
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+/// Words, and a text that says them as somebody may write it.
+fn arguments() -> impl Strategy<Value = (Vec<String>, String)> {
+    let quote = |word: &String, style: u8| match style {
+        0 => format!("'{}'", word.replace('\'', "'\\''")),
+        1 => format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")),
+        _ if word.is_empty() => "''".to_owned(),
+        _ => word.chars().flat_map(|c| ['\\', c]).collect(),
+    };
+    let between = prop_oneof![Just(" "), Just("\t "), Just("  ")];
+    prop::collection::vec((nasty(), 0..3_u8, between), 0..4).prop_map(move |words| {
+        let text = words.iter().map(|(word, style, blank)| quote(word, *style) + blank).collect();
+        (words.into_iter().map(|(word, _, _)| word).collect(), text)
+    })
 }
 
 proptest! {
@@ -86,5 +131,26 @@ proptest! {
     fn any_text_is_read_in_the_format_it_has(text in csv_text()) {
         let (file, _) = parse_jobs_file_as(text.as_str(), None);
         prop_assert_eq!(file.format(), detect_format(&text).unwrap_or(Format::Lines));
+    }
+
+    #[test]
+    fn a_written_line_is_that_job(
+        priority in any::<i32>(),
+        script in nasty().prop_filter("a script", |script| !script.is_empty()),
+        conda in prop::option::of(nasty().prop_filter("a name", |name| !name.is_empty())),
+        (words, arguments) in arguments(),
+        gpus in prop::option::of(prop::collection::vec((0..128_u16).prop_map(GpuIndex), 1..6)),
+    ) {
+        let gpus: Option<GpuSet> = gpus.map(|gpus| gpus.into_iter().collect());
+        let job = CsvJob { priority, script, conda, arguments, gpus };
+        let line = csv_line(&job).unwrap();
+        let (file, errors) = parse_jobs_file_as(line.as_str(), None);
+        prop_assert_eq!(errors, [], "{}", line);
+        prop_assert_eq!((file.format(), file.len()), (Format::Csv, 1), "{}", line);
+        let attributes = file.attributes(0);
+        prop_assert_eq!((attributes.priority, attributes.on), (job.priority, job.gpus));
+        prop_assert_eq!(attributes.setting.script.as_deref(), Some(job.script.as_str()));
+        prop_assert_eq!(attributes.setting.conda.as_deref(), job.conda.as_deref());
+        prop_assert_eq!(&shlex::split(file.command(0)).unwrap()[3..], words.as_slice(), "{}", line);
     }
 }
