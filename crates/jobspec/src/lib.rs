@@ -33,7 +33,9 @@ mod error;
 mod format;
 mod jobs_file;
 mod key;
+mod models;
 mod sequence;
+mod shell;
 mod words;
 
 pub use align::{Alignment, Origin, align};
@@ -43,4 +45,5 @@ pub use error::{LONGEST_COMMAND, LineNo, SyntaxError, SyntaxErrorKind};
 pub use format::{Format, detect_format};
 pub use jobs_file::{Duplicate, JobsFile, parse_jobs_file, parse_jobs_file_as};
 pub use key::digest_of;
+pub use models::{Models, ModelsError, Need, model_in};
 pub use words::SplitError;
