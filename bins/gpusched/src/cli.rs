@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use commands::{AddArgs, GpuArgs, JobArgs, LogsArgs, SimJobArgs, StartArgs, StatusArgs, StopArgs, Where};
-pub use common::{Common, GpuSource, OnExit, Session};
+pub use common::{Common, GpuSource, JobsFormat, OnExit, Session};
 
 /// Run shell commands on the GPUs of this machine as their memory allows.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -41,6 +41,8 @@ A jobs file called like a subcommand is written ./status or -- status.";
 pub enum Command {
     /// Watch a jobs file and run its jobs as they come, in the foreground or with --detach
     Start(Box<StartArgs>),
+    /// Append a job to a CSV jobs file
+    Add(AddArgs),
     /// Show the GPUs and the queue
     Status(StatusArgs),
     /// Have a GPU take no new jobs
@@ -187,6 +189,7 @@ mod tests {
         assert_eq!(parse(&["j", "k"]), Err(ErrorKind::ArgumentConflict));
         assert_eq!(parse(&["j", "--margin", "-5"]), Err(ErrorKind::ValueValidation));
         assert_eq!(parse(&["j", "--sim", "x"]), Err(ErrorKind::ValueValidation));
+        assert_eq!(parse(&["j", "--format", "json"]), Err(ErrorKind::InvalidValue));
         assert_eq!(parse(&["j", "--read-gpus", "x"]), Err(ErrorKind::InvalidValue));
         assert_eq!(parse(&["j", "--session", "x"]), Err(ErrorKind::InvalidValue));
         assert_eq!(parse(&["--version"]), Err(ErrorKind::DisplayVersion));

@@ -5,6 +5,7 @@
 //! ([`schedule`]) with the log directory ([`state`]) and the GPUs
 //! ([`devices`]).
 
+pub mod add;
 pub mod answers;
 pub mod board;
 pub mod board_json;
@@ -77,6 +78,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Keep { dir }) => keep::run(dir),
         Some(Command::Seat { dir, attempt }) => keep::sit(dir, attempt),
         Some(Command::Start(args)) => start(args),
+        Some(Command::Add(args)) => add::run(args),
         Some(Command::Status(args)) => status::run(args),
         Some(Command::Pause(args)) => control::pause(args, true),
         Some(Command::Resume(args)) => control::pause(args, false),

@@ -8,9 +8,10 @@ use allocation::{Rules, Thresholds};
 use driver::SeatKind;
 use driver::signals::OnExit;
 use engine::queue::{Backoff, Config, LaunchAttempts, Patience};
+use jobspec::Format;
 use model::{GpuIndex, GpuSet, Mib, Ratio, SignedDuration};
 
-use crate::cli::{self, Args, Common, GpuSource, StartArgs};
+use crate::cli::{self, Args, Common, GpuSource, JobsFormat, StartArgs};
 use crate::failure::Failure;
 
 /// What is to be done.
@@ -41,6 +42,8 @@ pub struct Plan {
 pub struct Jobs {
     /// The file, and how often it is looked at.
     pub file: Looked,
+    /// How they are written; nothing where the file itself tells it.
+    pub format: Option<Format>,
     /// Whether one that is not there is made.
     pub make: bool,
 }
@@ -119,7 +122,7 @@ impl Plan {
             ..config(common, rules, attempts)?
         };
         Ok(Self {
-            jobs: Jobs { file: Looked { path, every: LOOK_EVERY }, make: false },
+            jobs: Jobs { file: Looked { path, every: LOOK_EVERY }, format: format(common), make: false },
             log_dir: common.log_dir.clone(),
             config,
             gpus: gpus(common)?,
@@ -151,7 +154,11 @@ impl Plan {
         let jobs_every = interval("--monitor-interval", &args.monitor_interval)?;
         let state_every = interval("--state-interval", &args.state_interval)?;
         Ok(Self {
-            jobs: Jobs { file: Looked { path: args.jobs_file.clone(), every: jobs_every }, make: true },
+            jobs: Jobs {
+                file: Looked { path: args.jobs_file.clone(), every: jobs_every },
+                format: format(common),
+                make: true,
+            },
             log_dir: common.log_dir.clone(),
             config,
             gpus: gpus(common)?,
@@ -185,6 +192,14 @@ fn on_exit(common: &Common) -> OnExit {
         None => OnExit::BySignal,
         Some(cli::OnExit::Keep) => OnExit::Keep,
         Some(cli::OnExit::Stop) => OnExit::Stop,
+    }
+}
+
+fn format(common: &Common) -> Option<Format> {
+    match common.format {
+        JobsFormat::Auto => None,
+        JobsFormat::Lines => Some(Format::Lines),
+        JobsFormat::Csv => Some(Format::Csv),
     }
 }
 

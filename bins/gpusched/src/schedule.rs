@@ -106,7 +106,8 @@ fn exit_code(outcome: Outcome, ended_by: Option<u8>) -> ExitCode {
 
 fn read_jobs(plan: &Plan) -> Result<(Watch, Arc<JobsFile>), Failure> {
     let Looked { path, every } = &plan.jobs.file;
-    let mut watch = Watch::new(path).map_err(|error| syntax::failure(&error))?.every(*every);
+    let mut watch =
+        Watch::new(path, plan.jobs.format).map_err(|error| syntax::failure(&error))?.every(*every);
     let jobs = watch.first().map_err(|error| syntax::failure(&error))?;
     if jobs.is_empty() && !plan.config.watch {
         return Err(Failure::usage("jobs file contains no jobs (use --watch to wait for some)"));

@@ -90,6 +90,15 @@ mod tests {
     }
 
     #[test]
+    fn places_of_a_csv_file_have_a_column() {
+        let text = "priority,script\n0,ä.py,,--l 1,2 --x\n";
+        let (_, errors) = jobspec::parse_jobs_file_as(text, None);
+        let shown = all(text, &errors);
+        assert!(shown.starts_with("jobs file line 2, column 15: allowed_gpus must be"), "{shown}");
+        assert!(shown.ends_with("\n    0,ä.py,,--l 1,2 --x\n                  ^^^^^"), "{shown}");
+    }
+
+    #[test]
     fn long_lines_are_cut_around_the_place() {
         let text = format!("[{}gpus=x] {}", "gpus=1 ".repeat(30), "y".repeat(300));
         let (_, errors) = jobspec::parse_jobs_file(text.as_str());

@@ -60,7 +60,7 @@ fn run(dir: &Path) -> Result<Outcome, Box<dyn Error>> {
     let records = scan.records.into_iter().map(|stamped| stamped.record);
     let mut queue = Queue::new(config(), records, clock.now());
 
-    let mut watch = Watch::new(&jobs_path)?;
+    let mut watch = Watch::new(&jobs_path, None)?;
     let jobs = watch.first()?;
     let host = KeeperHost::open(KeeperConfig {
         dir: dir.to_owned(),

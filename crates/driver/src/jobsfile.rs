@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::queue::Unreadable;
-use jobspec::JobsFile;
+use jobspec::{Format, JobsFile};
 
 pub use read::JobsFileError;
 
@@ -39,6 +39,8 @@ const QUICK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
+    /// Nothing where the file itself tells it.
+    format: Option<Format>,
     /// Nothing where the system gives no inotify: the looks then do it alone.
     notice: Option<Notice>,
     looked: Instant,
@@ -68,11 +70,12 @@ enum Hollow {
 }
 
 impl Watch {
-    /// Begins to watch a file, which must exist.
+    /// Begins to watch a file, which must exist, and has this format, or where
+    /// none is given, at each look the one that its first job looks like.
     ///
     /// # Errors
     /// When it does not.
-    pub fn new(path: impl Into<PathBuf>) -> Result<Self, JobsFileError> {
+    pub fn new(path: impl Into<PathBuf>, format: Option<Format>) -> Result<Self, JobsFileError> {
         let path = path.into();
         path.canonicalize().map_err(PathError::of("read", &path))?;
         let notice = Notice::new().ok().map(|mut notice| {
@@ -82,6 +85,7 @@ impl Watch {
         let now = Instant::now();
         Ok(Self {
             path,
+            format,
             notice,
             looked: now,
             resting_until: now,
@@ -109,7 +113,7 @@ impl Watch {
     /// When it can't be used.
     pub fn first(&mut self) -> Result<Arc<JobsFile>, JobsFileError> {
         let Content { bytes, stamp, after } = read::read(&self.path)?;
-        let file = Arc::new(read::parse(bytes)?);
+        let file = Arc::new(read::parse(bytes, self.format)?);
         self.judged = (stamp == after).then_some(stamp);
         self.good = Some(Arc::clone(&file));
         Ok(file)
@@ -206,7 +210,7 @@ impl Watch {
         let same = self.good.as_ref().filter(|good| good.text().as_bytes() == bytes);
         let said = match same {
             Some(good) => Ok(Arc::clone(good)),
-            None => read::parse(bytes).map(Arc::new),
+            None => read::parse(bytes, self.format).map(Arc::new),
         };
         if said.as_ref().is_ok_and(|file| file.is_empty()) && !self.is_meant(Hollow::Empty, now) {
             return Ok(None);

@@ -31,13 +31,13 @@ pub struct Alignment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// It was this job of the old file, and it has kept its place among the
-    /// others. The command is the same.
+    /// others. It goes by the same.
     Kept(usize),
-    /// It was this job of the old file, and others have passed it. The command
-    /// is the same.
+    /// It was this job of the old file, and others have passed it. It goes by
+    /// the same.
     Moved(usize),
-    /// It stands where this job of the old file stood, which is gone. The
-    /// command is another.
+    /// It stands where this job of the old file stood, which is gone. It goes by
+    /// something else.
     Replaces(usize),
     /// It is new.
     Added,
@@ -126,7 +126,7 @@ impl Matcher<'_> {
         if old.is_empty() || new.is_empty() {
             return;
         }
-        let same = |o, n| self.old.same_command(old.start + o, self.new, new.start + n);
+        let same = |o, n| self.old.is_same(old.start + o, self.new, new.start + n);
         let pairs = longest_common(old.len(), new.len(), same);
         self.kept.extend(pairs.into_iter().map(|(o, n)| (old.start + o, new.start + n)));
     }
@@ -156,7 +156,7 @@ fn common_ends(
     new: &JobsFile,
     new_range: Range<usize>,
 ) -> (usize, usize) {
-    let same = |(o, n): &(usize, usize)| old.same_command(*o, new, *n);
+    let same = |(o, n): &(usize, usize)| old.is_same(*o, new, *n);
     let prefix = old_range.clone().zip(new_range.clone()).take_while(same).count();
     let (old_rest, new_rest) =
         (old_range.start + prefix..old_range.end, new_range.start + prefix..new_range.end);
@@ -235,8 +235,8 @@ fn equal_jobs(
     }
     // In file order, which is how the texts lie in memory.
     pairs.sort_unstable_by_key(|(_, n)| *n);
-    // Across two files equal hashes only very probably mean equal commands.
-    pairs.retain(|(o, n)| old.same_command(*o, new, *n));
+    // Across two files equal hashes only very probably mean the same job.
+    pairs.retain(|(o, n)| old.is_same(*o, new, *n));
     pairs
 }
 

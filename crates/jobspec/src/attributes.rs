@@ -8,6 +8,8 @@ use model::{GpuNeed, GpuSet, Mib, Setting, SignedDuration};
 
 use crate::SyntaxErrorKind;
 
+pub(crate) use values::priority;
+
 /// What a line asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attributes {

@@ -1,7 +1,10 @@
 //! What can be wrong with a line, in the Python tool's words and with advice.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+
+use crate::{SplitError, WhyCsv};
 
 /// The number of a line in its file, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,13 +12,15 @@ pub struct LineNo(pub u32);
 
 /// A line is not a job.
 ///
-/// Prints as `line 3: gpus must be positive, got '0'`, followed by the remedy where
-/// there is one.
+/// Prints as `line 3: gpus must be positive, got '0'`, in a CSV file as
+/// `line 3, column 12: ...`, followed by the remedy where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {kind}{}", Appended(.kind.remedy()))]
+#[error("line {line}{}: {kind}{}", Column(*.column), Appended(.kind.remedy()))]
 pub struct SyntaxError {
     /// The line.
     pub line: LineNo,
+    /// In a CSV file, the characters before it in its line, plus 1.
+    pub column: Option<u32>,
     /// Where in the line, in bytes from its start as it stands in the file.
     pub span: Range<usize>,
     /// What is wrong.
@@ -166,7 +171,59 @@ pub enum SyntaxErrorKind {
         /// Its length in bytes.
         length: usize,
     },
-    /// The file is larger than 4 GiB; none of it was read. Told of line 1.
+    /// The first field of a CSV line is no integer.
+    #[error("priority must be an integer, got {}", Quoted(.value))]
+    CsvPriority {
+        /// The field.
+        value: String,
+        /// Why the file is read as CSV.
+        reason: WhyCsv,
+    },
+    /// A CSV line has no second field.
+    #[error("there is no script")]
+    NoScript,
+    /// A quoted field of a CSV line has no end.
+    #[error("unterminated quoted field")]
+    OpenField,
+    /// A quoted field of a CSV line goes on behind its quotes.
+    #[error("{} follows a quoted field", Quoted(.text))]
+    TextBehindQuote {
+        /// What follows it.
+        text: String,
+        /// How the field may have been meant.
+        written: String,
+    },
+    /// The arguments of a CSV line can't be split into words.
+    #[error("cannot split the arguments {}: {why}", Quoted(.value))]
+    Arguments {
+        /// The arguments.
+        value: String,
+        /// Why not.
+        why: SplitError,
+        /// How they may have been meant, where commas in them need quotes.
+        written: Option<String>,
+    },
+    /// The last field of a CSV line is no list of GPUs.
+    #[error("allowed_gpus must be a list of GPUs, got {} ({why})", Quoted(.value))]
+    AllowedGpus {
+        /// The field.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+        /// How the arguments before it may have been meant, where commas in them
+        /// need quotes.
+        written: Option<String>,
+    },
+    /// The last field of a CSV line is a list of GPUs, but in an order in which
+    /// nobody lists them, and the first of them may be meant as arguments.
+    #[error("GPUs that do not ascend may be arguments, got {}", Quoted(.value))]
+    UnclearGpus {
+        /// The field.
+        value: String,
+        /// How the end of the line may have been meant.
+        written: String,
+    },
+    /// The file, or what it stands for, is larger than 4 GiB; none of it was read. Told of line 1.
     #[error("the file is larger than 4 GiB")]
     FileTooLarge,
 }
@@ -178,9 +235,36 @@ pub const LONGEST_COMMAND: usize = 128 * 1024 - 1;
 /// How to begin a command with the shell's own `[`.
 const SHELL_TEST: &str = "to start a command with a shell test, write 'test ...' or put '[]' before it";
 
+/// What a CSV line is.
+const CSV_LINE: &str =
+    "a line is priority,script,conda,arguments,allowed_gpus, such as 0,train.py,,--lr 0.1,0-3";
+
 impl SyntaxErrorKind {
     /// What the user can do about it, where that is not plain from the error.
-    pub fn remedy(&self) -> Option<&'static str> {
+    pub fn remedy(&self) -> Option<Cow<'static, str>> {
+        self.written_out().map(Cow::Owned).or_else(|| self.advice().map(Cow::Borrowed))
+    }
+
+    /// The remedy that has the user's own words in it.
+    fn written_out(&self) -> Option<String> {
+        let (advice, written) = if let Self::TextBehindQuote { written, .. } = self {
+            ("put the quotes around the whole field, and write those inside it twice", written)
+        } else if let Self::Arguments { written: Some(written), .. } = self {
+            ("where a comma belongs to the arguments, put double quotes around them", written)
+        } else if let Self::AllowedGpus { written: Some(written), .. } = self {
+            ("where the comma before it belongs to the arguments, put double quotes around them", written)
+        } else if let Self::UnclearGpus { written, .. } = self {
+            return Some(format!(
+                "put double quotes around the arguments, {}, or list the GPUs in ascending order",
+                Told(written)
+            ));
+        } else {
+            return None;
+        };
+        Some(format!("{advice}: {}", Told(written)))
+    }
+
+    fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Malformed { token } => malformed_remedy(token),
             Self::Unknown { key } if key == "cancel" => Some("write 'cancel' without a value"),
@@ -188,7 +272,9 @@ impl SyntaxErrorKind {
             Self::VramMalformed { value }
             | Self::GpusMalformed { value }
             | Self::NotInteger { value, .. } => comma_remedy(value),
-            Self::NotGpus { .. } => Some("write indices and ranges with commas between them, such as 0-3,5"),
+            Self::NotGpus { .. } | Self::AllowedGpus { .. } => {
+                Some("write indices and ranges with commas between them, such as 0-3,5")
+            }
             Self::NotVariable { .. } => Some("write env.NAME=value"),
             Self::ReservedVariable { .. } => Some("drop it: jobs get it by themselves"),
             Self::TimeoutMalformed { value } => {
@@ -198,7 +284,18 @@ impl SyntaxErrorKind {
             Self::NulByte => Some("remove it: it can't be passed to a shell"),
             Self::LongCommand { .. } => Some("put it into a script and run that"),
             Self::FileTooLarge => Some("split it"),
-            Self::Unterminated
+            Self::CsvPriority { reason: WhyCsv::FirstLine, .. } => {
+                Some("the file is CSV by its first job; with --format lines it is read as shell commands")
+            }
+            Self::CsvPriority { reason: WhyCsv::Chosen, .. } | Self::NoScript => Some(CSV_LINE),
+            Self::OpenField => Some("end it with a double quote, and write those inside it twice"),
+            Self::Arguments { why: SplitError::Quotation { .. }, .. } => {
+                Some("close the quotation, or put a backslash before the quote")
+            }
+            Self::Arguments { why: SplitError::Backslash { .. }, .. } => Some("write it twice"),
+            Self::TextBehindQuote { .. }
+            | Self::UnclearGpus { .. }
+            | Self::Unterminated
             | Self::EmptyCommand
             | Self::VramNotPositive { .. }
             | Self::TimeoutNotPositive { .. }
@@ -261,7 +358,7 @@ impl fmt::Display for Told<'_> {
 }
 
 /// The same between quotes.
-struct Quoted<'a>(&'a str);
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -269,11 +366,20 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// A column behind its line.
+struct Column(Option<u32>);
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |column| write!(f, ", column {column}"))
+    }
+}
+
 /// A remedy behind what it remedies.
-struct Appended(Option<&'static str>);
+struct Appended(Option<Cow<'static, str>>);
 
 impl fmt::Display for Appended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+        self.0.as_ref().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
     }
 }

@@ -1,36 +1,62 @@
 //! The jobs file: one job a line.
 
-use std::collections::BTreeMap;
+mod lines;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use model::JobKey;
 
-use crate::attributes::{Attributes, BadAttribute};
-use crate::error::{LONGEST_COMMAND, LineNo, SyntaxError, SyntaxErrorKind};
+use crate::attributes::Attributes;
+use crate::csv::{self, WhyCsv};
+use crate::error::{LineNo, SyntaxError, SyntaxErrorKind};
+use crate::format::{Format, detect_format};
 use crate::key::{Identity, Occurrences, digest_of, text_hash};
 
 /// The jobs of a file, in file order.
 ///
 /// It holds the text once, 32 bytes a job and each different set of attributes
-/// once. Jobs are told by their index, from 0; an index from [`Self::len`] on
-/// panics.
+/// once; of a CSV file also the commands that its lines stand for. Jobs are told
+/// by their index, from 0; an index from [`Self::len`] on panics.
 pub struct JobsFile {
     text: Arc<str>,
+    /// What the commands are pieces of: the text itself, where they stand in it.
+    commands: Arc<str>,
+    format: Format,
     lines: Box<[Line]>,
     classes: Box<[Attributes]>,
+    duplicates: Box<[Duplicate]>,
 }
 
-/// A job. Its command is a piece of the text.
+/// A line of a CSV file that is the same job as one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The line.
+    pub line: LineNo,
+    /// The first line of that job.
+    pub of: LineNo,
+}
+
+/// A job. Its command is a piece of the commands, and before it there may be a
+/// prefix that tells it from the same command elsewhere.
 #[derive(Debug, Clone, Copy)]
-struct Line {
-    hash: u64,
-    start: u32,
-    len: u32,
-    occurrence: u32,
-    class: u32,
-    no: LineNo,
+pub(crate) struct Line {
+    pub(crate) hash: u64,
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+    pub(crate) prefix: u32,
+    pub(crate) occurrence: u32,
+    pub(crate) class: u32,
+    pub(crate) no: LineNo,
+}
+
+/// What was found in a text.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) classes: Vec<Attributes>,
+    pub(crate) errors: Vec<SyntaxError>,
 }
 
 const _: () = assert!(size_of::<Line>() <= 32, "a million lines shall cost no more than 32 MB");
@@ -38,7 +64,7 @@ const _: () = assert!(size_of::<Line>() <= 32, "a million lines shall cost no mo
 /// A text of this many bytes or fewer can be addressed by [`Line`].
 const MOST_BYTES: usize = u32::MAX as usize;
 
-/// Reads a jobs file.
+/// Reads a jobs file of the line format.
 ///
 /// One job a line. White space around a line is dropped; empty lines, and those
 /// that start with `#`, are skipped. A line that starts with `[` starts with a
@@ -48,27 +74,70 @@ const MOST_BYTES: usize = u32::MAX as usize;
 ///
 /// A line with an error is no job, and is in the errors instead.
 pub fn parse_jobs_file(text: impl Into<Arc<str>>) -> (JobsFile, Vec<SyntaxError>) {
-    parse_with(text.into(), text_hash)
+    parse_jobs_file_as(text, Some(Format::Lines))
+}
+
+/// Reads a jobs file of this format, or where none is given, of the one that
+/// [`detect_format`] finds; a file without jobs has the line format.
+///
+/// In a CSV file a line is `priority,script,conda,arguments,allowed_gpus`, of
+/// which the first two must be there, and stands for the command that runs the
+/// script. Fields may be quoted. Jobs with the same script, arguments and
+/// environment are one job, and only the first line of it is.
+pub fn parse_jobs_file_as(text: impl Into<Arc<str>>, format: Option<Format>) -> (JobsFile, Vec<SyntaxError>) {
+    parse_with(text.into(), format, text_hash)
 }
 
 /// The same with another hash, for tests of what happens when hashes clash.
-pub(crate) fn parse_with(text: Arc<str>, hash: impl Fn(&str) -> u64) -> (JobsFile, Vec<SyntaxError>) {
+pub(crate) fn parse_with(
+    text: Arc<str>,
+    format: Option<Format>,
+    hash: impl Fn(&str) -> u64,
+) -> (JobsFile, Vec<SyntaxError>) {
     if text.len() > MOST_BYTES {
-        let error = SyntaxError { line: LineNo(1), span: 0..0, kind: SyntaxErrorKind::FileTooLarge };
-        return (JobsFile::empty(), vec![error]);
+        return too_large();
     }
-    let mut reader = Reader::new(&text, hash);
-    reader.read();
-    let Reader { mut lines, blocks, errors, .. } = reader;
-    number_occurrences(&text, &mut lines);
-    let classes = blocks.classes.into_boxed_slice();
-    (JobsFile { lines: lines.into_boxed_slice(), classes, text }, errors)
+    let (found, commands, format) = match format.or_else(|| detect_format(&text)) {
+        None | Some(Format::Lines) => (lines::read(&text, hash), Arc::clone(&text), Format::Lines),
+        Some(Format::Csv) => {
+            let why = if format.is_some() { WhyCsv::Chosen } else { WhyCsv::FirstLine };
+            let (found, commands) = csv::read(&text, why, hash);
+            (found, commands.into(), Format::Csv)
+        }
+    };
+    if commands.len() > MOST_BYTES {
+        return too_large();
+    }
+    let Found { mut lines, classes, errors } = found;
+    number_occurrences(&commands, &mut lines);
+    let duplicates = match format {
+        Format::Lines => Box::default(),
+        Format::Csv => take_duplicates(&mut lines),
+    };
+    let (lines, classes) = (lines.into_boxed_slice(), classes.into_boxed_slice());
+    (JobsFile { text, commands, format, lines, classes, duplicates }, errors)
+}
+
+fn too_large() -> (JobsFile, Vec<SyntaxError>) {
+    let kind = SyntaxErrorKind::FileTooLarge;
+    (JobsFile::empty(), vec![SyntaxError { line: LineNo(1), column: None, span: 0..0, kind }])
 }
 
 impl JobsFile {
     /// No jobs at all.
     pub fn empty() -> Self {
-        Self { text: Arc::from(""), lines: Box::default(), classes: Box::default() }
+        parse_jobs_file("").0
+    }
+
+    /// How the jobs are written.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Lines that are no job of their own, in file order: of equal lines of a CSV
+    /// file only the first is. In the line format each is one.
+    pub fn duplicates(&self) -> &[Duplicate] {
+        &self.duplicates
     }
 
     /// How many jobs there are.
@@ -83,7 +152,7 @@ impl JobsFile {
 
     /// The command of a job, for `sh -c`.
     pub fn command(&self, i: usize) -> &str {
-        self.lines[i].command(&self.text)
+        self.lines[i].command(&self.commands)
     }
 
     /// The line a job stands on.
@@ -107,21 +176,27 @@ impl JobsFile {
         &self.classes
     }
 
-    /// A hash of a job's command. Two jobs of this file have the same hash
-    /// exactly when they have the same command; across files that is only very
+    /// What a job goes by: its command, and in a CSV file the environment before
+    /// it. Two lines with the same are the same work.
+    pub fn identity(&self, i: usize) -> &str {
+        self.lines[i].identity(&self.commands)
+    }
+
+    /// A hash of what a job goes by. Two jobs of this file have the same hash
+    /// exactly when they go by the same; across files that is only very
     /// probable. It is good for as long as this process runs: store keys.
     pub fn text_hash(&self, i: usize) -> u64 {
         self.lines[i].hash
     }
 
-    /// Which of the jobs with the same command a job is, from 0, in file order.
+    /// Which of the jobs that go by the same a job is, from 0, in file order.
     pub fn occurrence(&self, i: usize) -> u32 {
         self.lines[i].occurrence
     }
 
-    /// The first six bytes of the SHA-1 of a job's command, computed now.
+    /// The first six bytes of the SHA-1 of what a job goes by, computed now.
     pub fn digest(&self, i: usize) -> [u8; 6] {
-        digest_of(self.command(i))
+        digest_of(self.identity(i))
     }
 
     /// A job's key: its digest and its occurrence.
@@ -134,9 +209,9 @@ impl JobsFile {
         &self.text
     }
 
-    /// Whether a job of this file has the same command as one of another.
-    pub(crate) fn same_command(&self, i: usize, other: &Self, j: usize) -> bool {
-        self.lines[i].hash == other.lines[j].hash && self.command(i) == other.command(j)
+    /// Whether a job of this file goes by the same as one of another.
+    pub(crate) fn is_same(&self, i: usize, other: &Self, j: usize) -> bool {
+        self.lines[i].hash == other.lines[j].hash && self.identity(i) == other.identity(j)
     }
 }
 
@@ -151,153 +226,71 @@ impl fmt::Debug for JobsFile {
 }
 
 impl Line {
-    fn command<'t>(&self, text: &'t str) -> &'t str {
+    fn command<'t>(&self, commands: &'t str) -> &'t str {
         let start = self.start as usize;
-        &text[start..start + self.len as usize]
+        &commands[start..start + self.len as usize]
+    }
+
+    fn identity<'t>(&self, commands: &'t str) -> &'t str {
+        let start = self.start as usize;
+        &commands[start - self.prefix as usize..start + self.len as usize]
     }
 }
 
-/// One pass over a text.
-struct Reader<'t, H> {
-    text: &'t str,
-    hash: H,
-    /// Whether to look for NULs at all: hardly any file has one.
-    has_nul: bool,
-    lines: Vec<Line>,
-    blocks: Blocks<'t>,
-    errors: Vec<SyntaxError>,
-}
-
-impl<'t, H: Fn(&str) -> u64> Reader<'t, H> {
-    fn new(text: &'t str, hash: H) -> Self {
-        let has_nul = text.contains('\0');
-        Self { text, hash, has_nul, lines: Vec::new(), blocks: Blocks::default(), errors: Vec::new() }
-    }
-
-    fn read(&mut self) {
-        let mut mark = if self.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        let mut start = 0;
-        let mut no = LineNo(0);
-        for line in self.text.split('\n') {
-            no.0 += 1;
-            let from_mark = &line[mark..];
-            let body = from_mark.trim_start();
-            if !body.is_empty() && !body.starts_with('#') {
-                let indent = mark + from_mark.len() - body.len();
-                self.read_job(no, start, indent, body.trim_end());
-            }
-            start += line.len() + 1;
-            mark = 0;
-        }
-    }
-
-    /// Reads a line that is neither empty nor a comment. It starts at `start`
-    /// of the text and its `body` at `indent` of the line.
-    fn read_job(&mut self, no: LineNo, start: usize, indent: usize, body: &'t str) {
-        match self.split(body) {
-            Ok((class, command)) => {
-                let at = start + indent + body.len() - command.len();
-                self.lines.push(Line {
-                    hash: (self.hash)(command),
-                    start: fits(at),
-                    len: fits(command.len()),
-                    occurrence: 0,
-                    class,
-                    no,
-                });
-            }
-            Err((span, kind)) => {
-                let span = indent + span.start..indent + span.end;
-                self.errors.push(SyntaxError { line: no, span, kind });
-            }
-        }
-    }
-
-    /// Splits a line into its attributes' class and its command, the end of it.
-    fn split(&mut self, body: &'t str) -> Result<(u32, &'t str), (Range<usize>, SyntaxErrorKind)> {
-        let (block, command) = match body.strip_prefix('[') {
-            // An empty piece of the text, not "": that points nowhere, and some
-            // processors take their time to compare nothing with nowhere.
-            None => body.split_at(0),
-            Some(rest) => {
-                let (block, rest) =
-                    rest.split_once(']').ok_or((0..body.len(), SyntaxErrorKind::Unterminated))?;
-                (block, rest.trim_start())
-            }
-        };
-        if command.is_empty() {
-            return Err((0..body.len(), SyntaxErrorKind::EmptyCommand));
-        }
-        if self.has_nul
-            && let Some(at) = command.find('\0')
-        {
-            let at = body.len() - command.len() + at;
-            return Err((at..at + 1, SyntaxErrorKind::NulByte));
-        }
-        if command.len() > LONGEST_COMMAND {
-            let from = body.len() - command.len();
-            return Err((from..body.len(), SyntaxErrorKind::LongCommand { length: command.len() }));
-        }
-        let behind_bracket = |bad: BadAttribute| (1 + bad.span.start..1 + bad.span.end, bad.kind);
-        let class = self.blocks.class(block).map_err(behind_bracket)?;
-        Ok((class, command))
-    }
-}
-
-/// The blocks read so far, so that each is read once.
-#[derive(Default)]
-struct Blocks<'t> {
-    /// The last one: mostly the next is the same.
-    last: Option<(&'t str, u32)>,
-    by_text: BTreeMap<&'t str, u32>,
+/// The different sets of attributes, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Classes {
     by_value: BTreeMap<Attributes, u32>,
-    classes: Vec<Attributes>,
+    values: Vec<Attributes>,
 }
 
-impl<'t> Blocks<'t> {
-    fn class(&mut self, block: &'t str) -> Result<u32, BadAttribute> {
-        if let Some((last, class)) = self.last
-            && last == block
-        {
-            return Ok(class);
+impl Classes {
+    /// Where a set is, or will be.
+    pub(crate) fn class(&mut self, attributes: Attributes) -> u32 {
+        if let Some(class) = self.by_value.get(&attributes) {
+            return *class;
         }
-        let class = match self.by_text.get(block) {
-            Some(class) => *class,
-            None => self.add(block)?,
-        };
-        self.last = Some((block, class));
-        Ok(class)
+        let class = fits(self.values.len());
+        self.values.push(attributes.clone());
+        self.by_value.insert(attributes, class);
+        class
     }
 
-    fn add(&mut self, block: &'t str) -> Result<u32, BadAttribute> {
-        let attributes = Attributes::parse(block)?;
-        let class = if let Some(class) = self.by_value.get(&attributes) {
-            *class
-        } else {
-            let class = fits(self.classes.len());
-            self.classes.push(attributes.clone());
-            self.by_value.insert(attributes, class);
-            class
-        };
-        self.by_text.insert(block, class);
-        Ok(class)
+    pub(crate) fn into_values(self) -> Vec<Attributes> {
+        self.values
     }
 }
 
-/// Numbers equal commands, and makes equal hashes mean equal commands.
-fn number_occurrences(text: &str, lines: &mut [Line]) {
+/// Numbers jobs that go by the same, and makes equal hashes mean that they do.
+fn number_occurrences(commands: &str, lines: &mut [Line]) {
     let mut occurrences = Occurrences::with_capacity(lines.len());
     for i in 0..lines.len() {
         let earlier = |j: usize| Identity { hash: lines[j].hash, occurrence: lines[j].occurrence };
-        let same = |j: usize| lines[j].command(text) == lines[i].command(text);
+        let same = |j: usize| lines[j].identity(commands) == lines[i].identity(commands);
         let identity = occurrences.identify(fits(i), lines[i].hash, earlier, same);
         lines[i].hash = identity.hash;
         lines[i].occurrence = identity.occurrence;
     }
 }
 
+/// Leaves of lines that go by the same only the first, and tells the others.
+fn take_duplicates(lines: &mut Vec<Line>) -> Box<[Duplicate]> {
+    let again: BTreeSet<u64> =
+        lines.iter().filter(|line| line.occurrence > 0).map(|line| line.hash).collect();
+    if again.is_empty() {
+        return Box::default();
+    }
+    let is_first = |line: &&Line| line.occurrence == 0 && again.contains(&line.hash);
+    let firsts: BTreeMap<u64, LineNo> =
+        lines.iter().filter(is_first).map(|line| (line.hash, line.no)).collect();
+    let others = lines.iter().filter(|line| line.occurrence > 0);
+    let duplicates = others.map(|line| Duplicate { line: line.no, of: firsts[&line.hash] }).collect();
+    lines.retain(|line| line.occurrence == 0);
+    duplicates
+}
+
 /// A position in a text that is not too large.
-fn fits(position: usize) -> u32 {
+pub(crate) fn fits(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 

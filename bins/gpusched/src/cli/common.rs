@@ -9,6 +9,10 @@ use clap::ValueEnum;
 #[expect(clippy::doc_markdown, reason = "the comments are the text of --help")]
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct Common {
+    /// How the jobs are written: lines (shell commands), csv, or auto, as the first job looks
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = JobsFormat::Auto, hide_possible_values = true)]
+    pub format: JobsFormat,
+
     /// MiB in use by others below which a GPU counts as idle, for jobs that declare no memory [default: 200; with start, --mem-threshold alone]
     #[arg(long, value_name = "MIB", allow_negative_numbers = true)]
     pub idle_threshold: Option<u32>,
@@ -105,6 +109,17 @@ pub enum OnExit {
     Keep,
     /// They are ended.
     Stop,
+}
+
+/// How the jobs of a file are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JobsFormat {
+    /// As the first job looks
+    Auto,
+    /// Shell commands
+    Lines,
+    /// Comma-separated fields
+    Csv,
 }
 
 /// What a job's session is one of.

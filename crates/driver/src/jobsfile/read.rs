@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jobspec::{JobsFile, SyntaxError, parse_jobs_file};
+use jobspec::{Format, JobsFile, SyntaxError, parse_jobs_file_as};
 use rustix::fs::{Mode, OFlags};
 
 use crate::medium::PathError;
@@ -152,13 +152,14 @@ fn kind(file_type: FileType) -> &'static str {
     }
 }
 
-/// The jobs in the file.
-pub(super) fn parse(bytes: Vec<u8>) -> Result<JobsFile, JobsFileError> {
+/// The jobs in the file, which has this format, or where none is given, the one
+/// that its first job looks like.
+pub(super) fn parse(bytes: Vec<u8>, format: Option<Format>) -> Result<JobsFile, JobsFileError> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         not_utf8(error.as_bytes(), at)
     })?;
-    let (file, errors) = parse_jobs_file(text);
+    let (file, errors) = parse_jobs_file_as(text, format);
     if errors.is_empty() {
         Ok(file)
     } else {
@@ -184,7 +185,7 @@ mod tests {
     use tempfile::tempdir;
 
     fn check(bytes: &[u8], expect: Result<usize, &str>) {
-        let got = parse(bytes.to_vec()).map(|file| file.len()).map_err(|error| error.to_string());
+        let got = parse(bytes.to_vec(), None).map(|file| file.len()).map_err(|error| error.to_string());
         assert_eq!(got.as_ref().map_err(String::as_str), expect.as_ref().map_err(|text| *text), "{bytes:?}");
     }
 
@@ -196,7 +197,12 @@ mod tests {
         check(b"echo \xe9\n", Err(&format!("line 1, column 6: the byte 0xe9 {REMEDY}")));
         check(b"a\n\xc3\xa9t\xe9\n", Err(&format!("line 2, column 3: the byte 0xe9 {REMEDY}")));
         check(b"a\n\xc3", Err(&format!("line 2, column 1: the byte 0xc3 {REMEDY}")));
-        let bad = parse(b"a\n[gpus=0] b\n[vram=x] c\n".to_vec()).unwrap_err();
+        check(b"0,a.py\n1,b.py,,--x 1,2\n", Ok(2));
+        let error = "line 1, column 1: priority must be an integer, got 'echo 1'; a line is \
+                     priority,script,conda,arguments,allowed_gpus, such as 0,train.py,,--lr 0.1,0-3";
+        assert_eq!(parse(b"echo 1".to_vec(), Some(Format::Csv)).unwrap_err().to_string(), error);
+        assert_eq!(parse(b"0,a.py".to_vec(), Some(Format::Lines)).unwrap().command(0), "0,a.py");
+        let bad = parse(b"a\n[gpus=0] b\n[vram=x] c\n".to_vec(), None).unwrap_err();
         let text = bad.to_string();
         assert!(text.starts_with("line 2: ") && text.ends_with(" (and 1 more)"), "{text}");
     }

@@ -21,7 +21,7 @@ impl Desk {
         let dir = tempdir().unwrap();
         let path = dir.path().join("jobs.txt");
         fs::write(&path, text).unwrap();
-        let mut watch = Watch::new(&path).unwrap();
+        let mut watch = Watch::new(&path, None).unwrap();
         watch.first().unwrap();
         let now = watch.looked;
         Self { dir, path, watch, now }
@@ -246,13 +246,13 @@ fn a_file_that_takes_long_to_read_is_given_a_rest() {
 fn at_the_start_there_is_no_patience() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("jobs.txt");
-    let missing = Watch::new(&path).unwrap_err().to_string();
+    let missing = Watch::new(&path, None).unwrap_err().to_string();
     assert_eq!(missing, format!("cannot read {}: No such file or directory", path.display()));
     fs::write(&path, "").unwrap();
-    assert_eq!(Watch::new(&path).unwrap().first().unwrap().len(), 0);
-    let directory = Watch::new(dir.path()).unwrap().first().unwrap_err();
+    assert_eq!(Watch::new(&path, None).unwrap().first().unwrap().len(), 0);
+    let directory = Watch::new(dir.path(), None).unwrap().first().unwrap_err();
     assert!(directory.to_string().ends_with("it is a directory, not a regular file"));
     fs::write(&path, "a\n[x\n").unwrap();
-    let bad = Watch::new(&path).unwrap().first().unwrap_err();
+    let bad = Watch::new(&path, None).unwrap().first().unwrap_err();
     assert!(matches!(bad, JobsFileError::Syntax { errors, .. } if errors.len() == 1));
 }

@@ -56,7 +56,7 @@ fn rig_with(sample: Sample) -> Rig {
     let dir = tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     fs::write(at("jobs.txt"), "a\n").unwrap();
-    let mut watch = Watch::new(at("jobs.txt")).unwrap();
+    let mut watch = Watch::new(at("jobs.txt"), None).unwrap();
     let jobs = watch.first().unwrap();
     let medium = FileMedium::open(at("journal.jsonl")).unwrap();
     let (journal, _) = Journal::open::<Record>(medium, "test").unwrap();

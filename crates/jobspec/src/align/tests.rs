@@ -87,7 +87,7 @@ fn a_large_file_changed_at_both_ends_keeps_the_right_one_of_equal_lines() {
 fn clashing_hashes_pair_no_different_commands() {
     let clashing = |jobs: &str| {
         let text: String = jobs.chars().flat_map(|c| [c, '\n']).collect();
-        crate::jobs_file::parse_with(text.into(), |_| 7).0
+        crate::jobs_file::parse_with(text.into(), None, |_| 7).0
     };
     for (old, new) in [("abc", "cba"), ("xay", "yax"), ("aab", "bba"), ("ab", "ba")] {
         let (old, new) = (clashing(old), clashing(new));

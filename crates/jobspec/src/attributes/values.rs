@@ -102,7 +102,7 @@ pub(super) fn gpus(value: &str) -> Result<GpuNeed, SyntaxErrorKind> {
 }
 
 /// Reads a whole number that may be negative.
-pub(super) fn priority(value: &str) -> Result<i32, SyntaxErrorKind> {
+pub(crate) fn priority(value: &str) -> Result<i32, SyntaxErrorKind> {
     let digits = value.strip_prefix('-').unwrap_or(value);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(SyntaxErrorKind::NotInteger { attribute: "priority", value: value.to_owned() });

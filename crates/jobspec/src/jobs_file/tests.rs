@@ -1,4 +1,5 @@
 use super::*;
+use crate::LONGEST_COMMAND;
 
 /// One line for each job, `line: command #occurrence`, and for each error.
 #[track_caller]
@@ -131,7 +132,7 @@ fn keys_are_those_of_the_python_tool() {
 fn other_commands_with_the_same_hash_are_told_apart() {
     let hashes: [fn(&str) -> u64; 3] = [|_| 7, |text| text.len() as u64, |_| u64::MAX];
     for hash in hashes {
-        let (file, _) = parse_with("a\nb\nbb\na\nb\ncc\nb\na\n".into(), hash);
+        let (file, _) = parse_with("a\nb\nbb\na\nb\ncc\nb\na\n".into(), None, hash);
         let occurrences: Vec<u32> = (0..file.len()).map(|i| file.occurrence(i)).collect();
         assert_eq!(occurrences, [0, 0, 0, 1, 1, 0, 2, 2]);
         for i in 0..file.len() {
