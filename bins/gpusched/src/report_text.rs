@@ -27,6 +27,7 @@ const LONGEST_COMMAND: usize = 200;
 
 impl Words {
     /// The lines that tell a report, without the time.
+    #[expect(clippy::too_many_lines, reason = "a table: one text for each report")]
     pub fn lines(&self, report: &Report) -> Vec<String> {
         let line = match report {
             Report::Queued { jobs, done } => return self.queued(*jobs, *done),
@@ -104,6 +105,22 @@ impl Words {
             }
             Report::QueueKept { why } => {
                 format!("WARN  jobs file unreadable, keeping previous queue: {}", printable(why))
+            }
+            Report::SameJob { line, of } => {
+                format!("line {line} of the jobs file is the same job as line {of}: it runs once")
+            }
+            Report::Models { count: Some(1) } => "the need of 1 model is known".to_owned(),
+            Report::Models { count: Some(count) } => format!("the needs of {count} models are known"),
+            Report::Models { count: None } => "the needs of models are not known any more".to_owned(),
+            Report::ModelsKept { why } => {
+                format!(
+                    "WARN  the needs of models cannot be read, keeping those that are known: {}",
+                    printable(why)
+                )
+            }
+            Report::UnknownModel { model, no } => {
+                let model = printable(model);
+                format!("WARN  job {no} runs the model '{model}', which is not known: it gets the default")
             }
             Report::QueueGood => "jobs file is readable again".to_owned(),
             Report::EditIgnored { no, line, running, command } => edit_ignored(*no, *line, *running, command),

@@ -13,6 +13,7 @@ use driver::clock::Steady;
 use driver::host::{HostError, KeeperConfig, KeeperHost, LogNames, own_program};
 use driver::jobsfile::Watch;
 use driver::mailbox::Mailbox;
+use driver::models::ModelsFile;
 use driver::shell::{Parts, Shell};
 use driver::signals::{self, Signals};
 use driver::statefile::StateFile;
@@ -84,6 +85,7 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
         status: dir.path().join("status.json"),
         mailbox,
         state: plan.watched.as_ref().map(|watched| state_file(watched, dir.path())),
+        models: plan.models.as_ref().map(|models| ModelsFile::new(models.path.clone(), models.every)),
     })
     .map_err(|error| Failure::caused(Kind::Io, &error))?;
     let outcome = engine::drive(&mut queue, &mut shell).map_err(|lost| {

@@ -218,6 +218,10 @@ fn mark_of(report: &Report) -> Option<&'static str> {
         | Report::StateUnknownGpus { .. }
         | Report::QueueKept { .. }
         | Report::QueueGood
+        | Report::SameJob { .. }
+        | Report::Models { .. }
+        | Report::ModelsKept { .. }
+        | Report::UnknownModel { .. }
         | Report::GpusKnown
         | Report::GpuBack { .. }
         | Report::Drained

@@ -84,6 +84,7 @@ fn run(dir: &Path) -> Result<Outcome, Box<dyn Error>> {
         status: dir.join("status.json"),
         mailbox: Mailbox::open(dir)?,
         state: None,
+        models: None,
     })?;
     Ok(engine::drive(&mut queue, &mut shell)?)
 }

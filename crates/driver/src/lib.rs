@@ -14,7 +14,7 @@
 //! - [`proc`]: what `/proc` tells about processes.
 //! - [`jobsfile`]: the jobs file, watched; [`signals`]: signals as descriptors;
 //!   [`mailbox`]: what commands ask for; [`statefile`]: the published state, and
-//!   edits of it; `watched`: any small file.
+//!   edits of it; [`models`]: what each model needs; `watched`: any small file.
 //! - [`conda`]: what a job in a Python environment is started with.
 //! - [`machine`]: what the machine offers.
 //! - `gpus`: reading GPUs without waiting for them; [`command`]: running a
@@ -38,6 +38,7 @@ pub mod lock;
 pub mod machine;
 pub mod mailbox;
 pub mod medium;
+pub mod models;
 pub mod point;
 pub mod proc;
 pub mod publish;

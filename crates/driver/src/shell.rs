@@ -25,6 +25,7 @@ use crate::host::{HostNews, KeeperHost};
 use crate::jobsfile::Watch;
 use crate::mailbox::{Mailbox, Reply};
 use crate::medium::{FileMedium, PathError, atomic_write, words};
+use crate::models::ModelsFile;
 use crate::point::{self, Point};
 use crate::publish::Reporter;
 use crate::signals::Signals;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub mailbox: Mailbox,
     /// The state file, where one is kept.
     pub state: Option<StateFile>,
+    /// What each model needs, where commands are asked which they run.
+    pub models: Option<ModelsFile>,
 }
 
 /// A shell could not be set up.
@@ -92,6 +95,7 @@ pub struct Shell {
     status: PathBuf,
     mailbox: Mailbox,
     state: Option<StateFile>,
+    models: Option<ModelsFile>,
     syncer: Syncer,
     inbox: Inbox<News>,
     /// What came in and was not handed out yet.
@@ -120,6 +124,7 @@ enum Source {
     File,
     Mailbox,
     State,
+    Models,
 }
 
 impl Shell {
@@ -130,7 +135,7 @@ impl Shell {
     /// When those attempts can't be told, or the system lacks the means.
     pub fn open(parts: Parts) -> Result<Self, ShellError> {
         let Parts { clock, watch, jobs, journal, mut host, gpus, gpu_source, signals, reporter, .. } = parts;
-        let Parts { board, status, mut mailbox, mut state, .. } = parts;
+        let Parts { board, status, mut mailbox, mut state, mut models, .. } = parts;
         let (waker, inbox) = waker().map_err(ShellError::System)?;
         let file = journal.medium().handle()?;
         let bell = waker.clone();
@@ -140,10 +145,11 @@ impl Shell {
         // What people have asked for meanwhile comes before anything is started:
         // that waits for the GPUs to be read.
         let now = Instant::now();
+        let needs = models.as_mut().and_then(|models| models.look(now)).map(Event::Models);
         let edited = state.as_mut().and_then(|state| state.look(now)).map(Event::State);
         let first = [Event::JobsFile(Ok(jobs)), Event::Survey(survey(&mut host)?)];
         let asked = mailbox.take(now).into_iter().map(Event::Control);
-        let ready = edited.into_iter().chain(first).chain(asked).map(Woken::Event).collect();
+        let ready = needs.into_iter().chain(edited).chain(first).chain(asked).map(Woken::Event).collect();
         Ok(Self {
             clock,
             watch,
@@ -156,6 +162,7 @@ impl Shell {
             status,
             mailbox,
             state,
+            models,
             syncer,
             inbox,
             ready,
@@ -214,6 +221,9 @@ impl Shell {
         if let Some(edit) = self.state.as_mut().and_then(|state| state.look(now)) {
             self.tell(Event::State(edit));
         }
+        if let Some(models) = self.models.as_mut().and_then(|models| models.look(now)) {
+            self.tell(Event::Models(models));
+        }
     }
 
     /// Waits, and tells what is there.
@@ -224,7 +234,8 @@ impl Shell {
         let mailbox = self.mailbox.fd().map(|fd| (Source::Mailbox, fd));
         let state = self.state.as_ref().and_then(StateFile::fd).map(|fd| (Source::State, fd));
         let mut watched: Vec<_> = signals.into_iter().chain([(Source::Inbox, self.inbox.fd())]).collect();
-        watched.extend(file.into_iter().chain(host).chain(mailbox).chain(state));
+        let models = self.models.as_ref().and_then(ModelsFile::fd).map(|fd| (Source::Models, fd));
+        watched.extend(file.into_iter().chain(host).chain(mailbox).chain(state).chain(models));
         let mut fds: Vec<_> =
             watched.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         let timeout = Timespec::try_from(self.patience(until)).ok();
@@ -247,6 +258,7 @@ impl Shell {
             Some(self.watch.next_look()),
             Some(self.mailbox.next_look()),
             self.state.as_ref().map(StateFile::next_look),
+            self.models.as_ref().map(ModelsFile::next_look),
             self.gpus.deadline(),
             self.survey_at,
         ];

@@ -58,6 +58,16 @@ impl Models {
         })
     }
 
+    /// How many models are named.
+    pub fn len(&self) -> usize {
+        self.models.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.models.is_empty()
+    }
+
     /// What this model needs; nothing where it is not named.
     pub fn for_model(&self, name: &str) -> Option<&Need> {
         self.models.get(name)

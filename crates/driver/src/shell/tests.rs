@@ -85,6 +85,7 @@ fn rig_with(sample: Sample) -> Rig {
         status: at("status.json"),
         mailbox: Mailbox::open(dir.path()).unwrap(),
         state: None,
+        models: None,
     })
     .unwrap();
     Rig { dir, shell, said }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jobspec::JobsFile;
+use jobspec::{JobsFile, Models};
 use model::{AttemptId, AttemptSighting, GpuSnapshot, LaunchError, Unavailable};
 
 use crate::queue::{Control, StateEdit};
@@ -27,6 +27,9 @@ pub enum Event {
         /// Why not.
         why: LaunchError,
     },
+    /// What each model needs, as the file of it says now; nothing where there is no
+    /// such file.
+    Models(Result<Option<Arc<Models>>, Unreadable>),
     /// Somebody asks for something.
     Control(Control),
     /// Somebody has edited the state file.
@@ -46,7 +49,7 @@ pub enum Urgency {
     Kill,
 }
 
-/// The jobs file can't be used as it is. The last good queue stays in force.
+/// A file can't be used as it is. What it said last stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(pub String);

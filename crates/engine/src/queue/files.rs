@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use allocation::Request;
-use jobspec::JobsFile;
+use jobspec::{Duplicate, JobsFile};
 use model::Exit;
 
 use crate::Action;
-use crate::queue::durable::{Durable, Phase};
-use crate::queue::lines::{Changes, LineState, Lines};
+use crate::queue::durable::Phase;
+use crate::queue::lines::{Changes, LineState};
 use crate::queue::machine::{Queue, Rest, Turn};
 use crate::queue::{BoardDone, Record, Report, Status, Unreadable};
 
-/// More finished lines than this are counted at the start, not listed.
+/// More finished lines than this are counted at the start, not listed; nor are
+/// more lines that are the same jobs as others.
 const MAX_DONE_LISTED: usize = 20;
 
 /// Numbers journalled at a time, so that a huge file does not delay the jobs.
@@ -40,6 +40,8 @@ impl Queue {
         self.follow_lines(&changes);
         self.tell_changes(changes, turn);
         self.rebuild_waiting();
+        self.tell_unknown_models(turn);
+        self.tell_same_jobs(turn);
         if !self.file_known {
             self.file_known = true;
             self.tell_first_file(turn);
@@ -86,6 +88,18 @@ impl Queue {
         for key in changes.left {
             self.commit(Record::Left { key }, turn);
         }
+    }
+
+    /// Tells which lines are the same jobs as earlier ones, whenever these are
+    /// others than before.
+    fn tell_same_jobs(&mut self, turn: &mut Turn) {
+        let same = self.lines.file.duplicates();
+        if same.len() != self.same_told {
+            for Duplicate { line, of } in same.iter().take(MAX_DONE_LISTED) {
+                turn.report(Report::SameJob { line: line.0, of: of.0 });
+            }
+        }
+        self.same_told = same.len();
     }
 
     fn tell_first_file(&mut self, turn: &mut Turn) {
@@ -146,18 +160,6 @@ impl Queue {
         self.remember_done(BoardDone { no, command, status, assessment, exit, why, peak });
     }
 
-    /// What the job of a line needs.
-    pub(super) fn request_of(&self, line: usize) -> Request {
-        request_of(&self.lines, &self.durable, line)
-    }
-
-    /// Makes the list of waiting lines anew.
-    pub(super) fn rebuild_waiting(&mut self) {
-        let Self { lines, durable, .. } = self;
-        lines.rebuild_waiting(|lines, line| request_of(lines, durable, line));
-        self.blocked.clear();
-    }
-
     /// Journals the numbers of lines that were not started at once.
     pub(super) fn journal_numbers(&mut self, turn: &mut Turn) {
         if !self.file_known {
@@ -169,16 +171,5 @@ impl Queue {
             self.durable.apply(&record);
             turn.actions.push(Action::Persist(record));
         }
-    }
-}
-
-/// What the job of a line needs: what the line says, unless the job ran out of
-/// GPU memory before.
-fn request_of(lines: &Lines, durable: &Durable, line: usize) -> Request {
-    let attributes = lines.file.attributes(line);
-    let (gpus, on) = (attributes.gpu_need(), attributes.on);
-    match durable.next_vram(lines.entry(line).no, || lines.key(line)) {
-        Some(next) => Request { vram: next.vram, gpus, alone: next.alone, on },
-        None => Request::new(attributes.vram, gpus, on),
     }
 }

@@ -10,6 +10,7 @@ use crate::queue::durable::{Durable, Phase};
 use crate::queue::fairness::Fairness;
 use crate::queue::lines::{LineState, Lines};
 use crate::queue::live::{Lingering, Live};
+use crate::queue::needs::Needs;
 use crate::queue::{BoardDone, Effect, Event, Record, Report, Status, Summary, Urgency};
 use crate::{Action, Actions, Durability, Machine};
 
@@ -86,6 +87,10 @@ pub struct Queue {
     pub(super) lines: Lines,
     /// A good jobs file was read.
     pub(super) file_known: bool,
+    /// What each model needs, where that is known.
+    pub(super) needs: Needs,
+    /// How many lines were told to be the same jobs as others.
+    pub(super) same_told: usize,
     /// Why the last good queue is in force instead of the file.
     pub(super) kept_because: Option<String>,
     pub(super) live: BTreeMap<JobNo, Live>,
@@ -186,6 +191,8 @@ impl Queue {
             config,
             durable,
             file_known: false,
+            needs: Needs::default(),
+            same_told: 0,
             kept_because: None,
             live,
             lingering: Vec::new(),
@@ -284,6 +291,7 @@ impl Machine for Queue {
             Some(Event::Survey(sightings)) => self.on_survey(sightings, &mut turn),
             Some(Event::Attempts(sightings)) => self.on_sightings(sightings, &mut turn),
             Some(Event::Refused { attempt, why }) => self.on_refused(attempt, why, &mut turn),
+            Some(Event::Models(models)) => self.on_models(models, &mut turn),
             Some(Event::Control(control)) => self.on_control(control, &mut turn),
             Some(Event::State(edit)) => self.on_state_edit(edit, &mut turn),
             Some(Event::Interrupt(urgency)) => self.on_interrupt(urgency, &mut turn),
@@ -359,6 +367,10 @@ impl Machine for Queue {
             | Report::Reserved { .. }
             | Report::QueueKept { .. }
             | Report::QueueGood
+            | Report::SameJob { .. }
+            | Report::Models { .. }
+            | Report::ModelsKept { .. }
+            | Report::UnknownModel { .. }
             | Report::EditIgnored { .. }
             | Report::GpusUnknown { .. }
             | Report::GpusKnown

@@ -19,6 +19,7 @@ mod gpus;
 mod lines;
 mod live;
 mod machine;
+mod needs;
 mod records;
 mod report;
 mod sightings;

@@ -183,6 +183,30 @@ pub enum Report {
         /// What is wrong, and where.
         why: String,
     },
+    /// A line is the same job as an earlier one, which runs once.
+    SameJob {
+        /// The line.
+        line: u32,
+        /// The earlier one.
+        of: u32,
+    },
+    /// What each model needs was read.
+    Models {
+        /// How many models there are; nothing where there is no file any more.
+        count: Option<usize>,
+    },
+    /// What each model needs can't be read; what was known stays in force.
+    ModelsKept {
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// A command names a model of which nothing is known: it gets the default.
+    UnknownModel {
+        /// The model.
+        model: String,
+        /// The first job that names it.
+        no: JobNo,
+    },
     /// The jobs file is good again.
     QueueGood,
     /// The command of a running or finished line was changed in place. The new
