@@ -331,7 +331,7 @@ fn what_a_job_leaves_running_is_told() {
         let job = "setsid sleep 500 > /dev/null 2>&1 & echo $! > left; sleep 0.2; exit 0\n";
         let Some(place) = place(kind, job) else { continue };
         let done = place.start(queue(&place, kind, &[])).wait();
-        done.exits(0).says("job 1 finished [OK]").says("still run");
+        done.exits(0).says("job 1 finished [OK]").says("job 1 left processes behind");
         let left: u32 = place.read("left").trim().parse().unwrap();
         assert!(is_there(format!("/proc/{left}").as_ref()));
         signal("KILL", left);
