@@ -12,12 +12,10 @@ const LONGEST: usize = 60;
 pub(super) fn session_name(gpus: &[GpuIndex], command: &str, no: JobNo) -> String {
     let gpus: Vec<String> = gpus.iter().map(GpuIndex::to_string).collect();
     let mut words = command.split_ascii_whitespace();
-    let mode = words.find_map(|word| word.strip_prefix("--mode"));
-    let mode = match mode {
-        Some("") => words.next(),
-        Some(rest) => rest.strip_prefix('='),
-        None => None,
-    };
+    let mut mode = None;
+    while let (None, Some(word)) = (mode, words.next()) {
+        mode = if word == "--mode" { words.next() } else { word.strip_prefix("--mode=") };
+    }
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let mode: String = mode.unwrap_or("unknown").chars().take(LONGEST_MODE).map(plain).collect();
     let tail = format!("_{mode}_{no}");
@@ -41,6 +39,7 @@ mod tests {
         check(&[0], "python x.py --mode train", "gpujob_0_train_4");
         check(&[0, 3], "python x.py --mode=a/b.c:d", "gpujob_0-3_a_b_c_d_4");
         check(&[1], "python x.py --model y", "gpujob_1_unknown_4");
+        check(&[1], "python x.py --model y --mode z", "gpujob_1_z_4");
         check(&[1], "x --mode abcdefghijklmnopqrstuvwxyz", "gpujob_1_abcdefghijklmnopqrst_4");
         let many: Vec<u16> = (100..130).collect();
         let name = session_name(&many.iter().copied().map(GpuIndex).collect::<Vec<_>>(), "x", JobNo(4));
