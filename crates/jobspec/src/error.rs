@@ -116,6 +116,13 @@ pub enum SyntaxErrorKind {
         /// The value.
         value: String,
     },
+    /// `cuda` is to put the GPUs at the end of a command that is more than one
+    /// program and its arguments.
+    #[error("cuda: it is unclear where --cuda belongs in a command with {}", Quoted(.piece))]
+    CudaUnclear {
+        /// What makes it so: an operator, a comment or an open quote.
+        piece: String,
+    },
     /// An attribute that needs a text has none.
     #[error("{attribute} has no value")]
     NoValue {
@@ -275,6 +282,7 @@ impl SyntaxErrorKind {
             Self::NotGpus { .. } | Self::AllowedGpus { .. } => {
                 Some("write indices and ranges with commas between them, such as 0-3,5")
             }
+            Self::CudaUnclear { .. } => Some("write --cuda {gpus} where it belongs"),
             Self::NotVariable { .. } => Some("write env.NAME=value"),
             Self::ReservedVariable { .. } => Some("drop it: jobs get it by themselves"),
             Self::TimeoutMalformed { value } => {

@@ -256,6 +256,11 @@ impl Classes {
         class
     }
 
+    /// The set that is there.
+    pub(crate) fn get(&self, class: u32) -> &Attributes {
+        &self.values[class as usize]
+    }
+
     pub(crate) fn into_values(self) -> Vec<Attributes> {
         self.values
     }

@@ -28,6 +28,7 @@
 
 mod align;
 mod attributes;
+mod command;
 mod csv;
 mod error;
 mod format;
@@ -40,6 +41,7 @@ mod words;
 
 pub use align::{Alignment, Origin, align};
 pub use attributes::{Attributes, CudaIds};
+pub use command::{mode_in, session_name, with_gpus};
 pub use csv::{CsvJob, CsvWriteError, WhyCsv, csv_line};
 pub use error::{LONGEST_COMMAND, LineNo, SyntaxError, SyntaxErrorKind};
 pub use format::{Format, detect_format};

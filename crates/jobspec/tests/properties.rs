@@ -1,6 +1,7 @@
 //! What holds for any text.
 
-use jobspec::{Attributes, align, digest_of, parse_jobs_file};
+use jobspec::{Attributes, CudaIds, align, digest_of, parse_jobs_file, with_gpus};
+use model::GpuIndex;
 use proptest::prelude::*;
 
 /// Text that is a jobs file more often than not.
@@ -18,6 +19,15 @@ fn jobs_text() -> impl Strategy<Value = String> {
         Just("timeout=1.5h"),
         Just("retries=-1"),
         Just("cancel"),
+        Just("cuda"),
+        Just("--cuda"),
+        Just("--cuda=1"),
+        Just("'"),
+        Just("\""),
+        Just("\\"),
+        Just("|"),
+        Just("$("),
+        Just("{gpus}"),
         Just("python a.py"),
         Just("\u{feff}"),
         Just("\0"),
@@ -96,6 +106,26 @@ proptest! {
             prop_assert_eq!(with.key(i), without.key(i));
             prop_assert_eq!(alignment.origin(i), jobspec::Origin::Kept(i));
             prop_assert_eq!(without.attributes(i), &Attributes::default());
+        }
+    }
+
+    #[test]
+    fn any_command_is_told_its_gpus(text in jobs_text()) {
+        let (file, _) = parse_jobs_file(text);
+        for i in 0..file.len() {
+            let (command, cuda) = (file.command(i), file.attributes(i).cuda);
+            let told = with_gpus(command, cuda, &[GpuIndex(5), GpuIndex(7)]);
+            let Some(ids) = cuda else {
+                let replaced = command.replace("{gpus}", "5,7");
+                let is_other = ["{{", "${"].iter().any(|start| command.contains(start));
+                prop_assert!(is_other || told == replaced);
+                continue;
+            };
+            let ids = if ids == CudaIds::Index { "5,7" } else { "0,1" };
+            let is_told = ["--cuda ", "--cuda="].iter().any(|option| told.contains(&format!("{option}{ids}")));
+            prop_assert!(is_told, "{}", told);
+            // Told once, it has its place.
+            prop_assert_eq!(with_gpus(&told, cuda, &[GpuIndex(5), GpuIndex(7)]), told);
         }
     }
 

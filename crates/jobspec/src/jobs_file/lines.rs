@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::attributes::{Attributes, BadAttribute};
+use crate::command::hides_end;
 use crate::error::{LONGEST_COMMAND, SyntaxError, SyntaxErrorKind};
 use crate::format::{JobLine, job_lines};
 
@@ -84,6 +85,13 @@ impl<'t, H: Fn(&str) -> u64> Reader<'t, H> {
         }
         let behind_bracket = |bad: BadAttribute| (1 + bad.span.start..1 + bad.span.end, bad.kind);
         let class = self.blocks.class(block).map_err(behind_bracket)?;
+        if self.blocks.classes.get(class).cuda.is_some()
+            && let Some(piece) = hides_end(command)
+        {
+            let from = body.len() - command.len();
+            let kind = SyntaxErrorKind::CudaUnclear { piece: command[piece.clone()].to_owned() };
+            return Err((from + piece.start..from + piece.end, kind));
+        }
         Ok((class, command))
     }
 }

@@ -95,6 +95,20 @@ fn errors_and_remedies() {
 }
 
 #[test]
+fn where_the_gpus_belong_must_be_clear() {
+    let unclear = |line: &str, piece: &str| {
+        let why = format!("cuda: it is unclear where --cuda belongs in a command with '{piece}'");
+        check(line, &[&format!("line 1: {why}; write --cuda {{gpus}} where it belongs")]);
+    };
+    unclear("[cuda] python a.py | tee log", "|");
+    unclear("[vram=8G cuda=visible] python a.py # quick", "# quick");
+    unclear("[cuda] python a.py 'x", "'x");
+    check("[cuda] python a.py --say 'a | b'", &["1: python a.py --say 'a | b' #0"]);
+    check("[cuda] python a.py --cuda {gpus} | tee log", &["1: python a.py --cuda {gpus} | tee log #0"]);
+    check("python a.py | tee log", &["1: python a.py | tee log #0"]);
+}
+
+#[test]
 fn spans_count_from_the_start_of_the_line_as_it_is_in_the_file() {
     #[track_caller]
     fn marked(text: &str) -> &str {
@@ -108,6 +122,7 @@ fn spans_count_from_the_start_of_the_line_as_it_is_in_the_file() {
     assert_eq!(marked("  [x y \r\n"), "[x y");
     assert_eq!(marked(" [cancel] \n"), "[cancel]");
     assert_eq!(marked(" [cancel] \u{e4}\0b\n"), "\0");
+    assert_eq!(marked(" [cuda] \u{e4} ;b\n"), ";");
 }
 
 #[test]
