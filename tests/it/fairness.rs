@@ -27,6 +27,7 @@ fn config(overtakings: u32) -> Config {
         patience: Patience { overtakings, time: SignedDuration::from_hours(1000) },
         retry_failed: false,
         launch_attempts: LaunchAttempts::ONCE,
+        cuda_ids: jobspec::CudaIds::Index,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use commands::{AddArgs, GpuArgs, JobArgs, LogsArgs, SimJobArgs, StartArgs, StatusArgs, StopArgs, Where};
-pub use common::{Common, GpuSource, JobsFormat, OnExit, Session};
+pub use common::{Common, CudaIds, GpuSource, JobsFormat, OnExit, Session};
 
 /// Run shell commands on the GPUs of this machine as their memory allows.
 #[derive(Debug, Clone, PartialEq, Parser)]

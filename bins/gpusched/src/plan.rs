@@ -8,7 +8,7 @@ use allocation::{Rules, Thresholds};
 use driver::SeatKind;
 use driver::signals::OnExit;
 use engine::queue::{Backoff, Config, LaunchAttempts, Patience};
-use jobspec::Format;
+use jobspec::{CudaIds, Format};
 use model::{GpuIndex, GpuSet, Mib, Ratio, SignedDuration};
 
 use crate::cli::{self, Args, Common, GpuSource, JobsFormat, StartArgs};
@@ -247,6 +247,10 @@ fn config(common: &Common, rules: Rules, attempts: u32) -> Result<Config, Failur
         patience: Patience { overtakings: common.overtakes, time: overtake_time(&common.overtake_time)? },
         retry_failed: common.retry_failed,
         launch_attempts: LaunchAttempts { most: attempts, pauses: Backoff { base, cap: LONGEST_PAUSE } },
+        cuda_ids: match common.cuda_ids {
+            cli::CudaIds::Index => CudaIds::Index,
+            cli::CudaIds::Visible => CudaIds::Visible,
+        },
     })
 }
 

@@ -245,6 +245,7 @@ fn config(rng: &mut Rng) -> Config {
             most: rng.between(1, 3),
             pauses: Backoff { base: SignedDuration::from_secs(5), cap: SignedDuration::from_mins(1) },
         },
+        cuda_ids: jobspec::CudaIds::Index,
         patience: Patience {
             overtakings: rng.between(0, 40),
             time: SignedDuration::from_mins(i64::from(rng.between(1, 60))),

@@ -108,6 +108,7 @@ fn config() -> Config {
         patience: Patience { overtakings: 24, time: SignedDuration::from_hours(1) },
         retry_failed: false,
         launch_attempts: LaunchAttempts::ONCE,
+        cuda_ids: jobspec::CudaIds::Index,
     }
 }
 

@@ -6,7 +6,6 @@ mod forget;
 mod link;
 mod logs;
 mod owner;
-mod session;
 mod tail;
 
 use std::collections::VecDeque;
@@ -30,7 +29,6 @@ pub use logs::LogNames;
 
 use crate::host::link::Connection;
 use crate::host::owner::Owners;
-use crate::host::session::session_name;
 use crate::keeper::LOG;
 use crate::medium::PathError;
 use crate::proc::{Mark, Process};
@@ -303,7 +301,7 @@ impl JobHost for KeeperHost {
         let log = self.config.logs.name(&self.config.dir, launch);
         let seat = self.config.seat.map(|kind| {
             let gpus: Vec<GpuIndex> = launch.gpus.iter().map(|(index, _)| *index).collect();
-            SeatOrder { kind, session: session_name(&gpus, &launch.command, launch.no) }
+            SeatOrder { kind, session: jobspec::session_name(&gpus, &launch.command, launch.no) }
         });
         let Launch { attempt, no, command, gpus, setting } = launch.clone();
         self.ask(&Request::Launch { attempt, no, command, gpus, setting, log, seat })

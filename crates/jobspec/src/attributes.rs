@@ -41,7 +41,8 @@ pub struct Attributes {
 /// By which numbers a command is told its GPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CudaIds {
-    /// Their indices on this machine, as in `CUDA_VISIBLE_DEVICES`.
+    /// Their indices on this machine, as in `CUDA_VISIBLE_DEVICES`, unless the
+    /// scheduler was told otherwise.
     Index,
     /// From 0, as the job sees them behind `CUDA_VISIBLE_DEVICES`.
     Visible,

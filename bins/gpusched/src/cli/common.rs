@@ -61,6 +61,10 @@ pub struct Common {
     #[arg(long, value_name = "FILE")]
     pub llm_config: Option<PathBuf>,
 
+    /// Which numbers --cuda gets: index (of the GPU on this machine) or visible (from 0, as the job sees them)
+    #[arg(long, value_enum, value_name = "index|visible", default_value_t = CudaIds::Index, hide_possible_values = true)]
+    pub cuda_ids: CudaIds,
+
     /// How often a job that cannot be started is tried before it has failed [default: 1; with start, 5]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub max_assign_attempts: Option<u32>,
@@ -120,6 +124,15 @@ pub enum JobsFormat {
     Lines,
     /// Comma-separated fields
     Csv,
+}
+
+/// Which numbers a command is told its GPUs by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CudaIds {
+    /// Those of the machine.
+    Index,
+    /// From 0, as the job sees them.
+    Visible,
 }
 
 /// What a job's session is one of.

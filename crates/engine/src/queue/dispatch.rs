@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use allocation::{Infeasible, Occupant, Placement, Request};
+use jobspec::CudaIds;
 use model::{AttemptId, GpuIndex, Launch, Timestamp};
 
 use crate::queue::lines::{LineState, index};
@@ -116,11 +117,12 @@ impl Queue {
 
     fn launch(&self, attempt: AttemptId, line: usize, gpus: &[GpuIndex]) -> Launch {
         let attributes = self.lines.file.attributes(line);
+        let ids = attributes.cuda.map(|ids| if ids == CudaIds::Index { self.config.cuda_ids } else { ids });
         let devices = gpus.iter().filter_map(|gpu| Some((*gpu, self.node.device(*gpu)?.uuid.clone())));
         Launch {
             attempt,
             no: self.lines.entry(line).no,
-            command: self.lines.file.command(line).to_owned(),
+            command: jobspec::with_gpus(self.lines.file.command(line), ids, gpus),
             gpus: devices.collect(),
             setting: attributes.setting.clone(),
         }

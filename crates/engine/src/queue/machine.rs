@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use allocation::{Node, Request, Shortfall};
+use jobspec::CudaIds;
 use model::{AttemptId, Exit, GpuIndex, JobNo, Ratio, SignedDuration, Timestamp};
 use policy::Backoff;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub retry_failed: bool,
     /// How often a job that cannot be started is tried.
     pub launch_attempts: LaunchAttempts,
+    /// By which numbers a command is told its GPUs whose line does not say.
+    pub cuda_ids: CudaIds,
 }
 
 /// How often a job is tried that cannot be started: its script is missing, say,
