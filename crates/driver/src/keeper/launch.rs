@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use model::{GpuIndex, GpuUuid, Launch, Pid};
+use model::{AttemptId, GpuIndex, GpuUuid, Launch, Pid};
 
 use crate::host::own_program;
 use crate::keeper::setting::{Prepared, SettingError, Surroundings};
@@ -153,7 +153,8 @@ impl Starter {
         surroundings.enter(None)?;
         let kind = seat.order.kind;
         let attempt = ready.launch.attempt;
-        let name = free_name(kind, &seat.order.session, &surroundings.variables);
+        let wanted = name_of(&seat.order.session, attempt);
+        let name = free_name(kind, &wanted, &surroundings.variables);
         let files = Files::new(&self.dir, attempt);
         files.place(&self.order(ready, kind, &name, surroundings))?;
         let start = || {
@@ -216,6 +217,15 @@ impl Seat {
     }
 }
 
+/// What the session of an attempt is to be called. That of an earlier one may just
+/// be coming up, with nobody to be found there yet, or going away.
+fn name_of(session: &str, attempt: AttemptId) -> String {
+    match attempt.attempt {
+        0 | 1 => session.to_owned(),
+        later => format!("{session}_{later}"),
+    }
+}
+
 fn start_program(
     path: &CStr,
     arguments: &[&CStr],
@@ -257,6 +267,13 @@ mod tests {
         let gpus: Vec<_> =
             gpus.iter().map(|(index, uuid)| (GpuIndex(*index), GpuUuid((*uuid).into()))).collect();
         assert_eq!(visible_devices(&gpus), devices);
+    }
+
+    #[test]
+    fn each_attempt_has_a_session_of_its_own() {
+        let attempt = |attempt: &str| attempt.parse().unwrap();
+        assert_eq!(name_of("gpujob_0_x_4", attempt("3f9a1c20b7de#0/1")), "gpujob_0_x_4");
+        assert_eq!(name_of("gpujob_0_x_4", attempt("3f9a1c20b7de#0/2")), "gpujob_0_x_4_2");
     }
 
     #[test]
