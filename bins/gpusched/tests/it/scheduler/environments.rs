@@ -79,7 +79,7 @@ fn screens_lists_the_sessions_of_running_jobs() {
     if program("screen").is_none() {
         return;
     }
-    let place = Place::new("until [ -e go ]; do sleep 0.05; done # --mode train\n");
+    let place = Place::new("sh -c 'until [ -e go ]; do sleep 0.05; done' job --mode train\n");
     let sessions = place.path("sessions");
     fs::create_dir(&sessions).unwrap();
     fs::set_permissions(&sessions, fs::Permissions::from_mode(0o700)).unwrap();
