@@ -3,5 +3,7 @@
 
 mod fairness;
 mod fault_table;
+mod promise_tables;
 mod simulation;
+mod tables;
 mod tidy;

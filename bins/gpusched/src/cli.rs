@@ -16,6 +16,7 @@ pub use common::{Common, CudaIds, GpuSource, JobsFormat, OnExit, Session};
     name = "gpusched",
     version,
     infer_long_args = true,
+    args_override_self = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = AFTER_HELP
@@ -161,6 +162,14 @@ mod tests {
             file(a) && a.common.verbose && a.gpus.as_deref() == Some("0,1")
         });
         check(&["j", "--poll", "-1"], |a| a.common.poll == "-1");
+    }
+
+    #[test]
+    fn of_a_flag_given_twice_the_last_one_counts() {
+        check(
+            &["--poll", "1", "--sim=2", "j", "--sim", "3", "--poll=2", "-v", "--watch", "--watch", "-v"],
+            |a| a.common.poll == "2" && a.common.sim == Some(3) && a.watch && a.common.verbose,
+        );
     }
 
     #[test]

@@ -79,7 +79,10 @@ impl Words {
                     "job {no} still runs from an earlier run (for {elapsed:.0}s) — looking after it again"
                 )
             }
-            Report::Requeued { no } => {
+            Report::Requeued { no, by_us: true } => {
+                format!("job {no} was interrupted — it is run again next time")
+            }
+            Report::Requeued { no, by_us: false } => {
                 format!("job {no} was interrupted by a reboot or a crash — re-queuing")
             }
             Report::NotStarted { no, why } => not_started(*no, why),

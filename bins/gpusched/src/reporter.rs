@@ -65,7 +65,7 @@ impl<W: Write> TextReporter<W> {
             // What one of an earlier scheduler has printed was seen then.
             Report::Runs { no, log, adopted: false } => output.begins(*no, log.clone()),
             Report::Finished(ended) => output.ends(ended.no),
-            Report::OomRequeued { no, .. } | Report::Requeued { no } => output.ends(*no),
+            Report::OomRequeued { no, .. } | Report::Requeued { no, .. } => output.ends(*no),
             _ => {}
         }
     }

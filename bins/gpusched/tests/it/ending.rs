@@ -86,6 +86,15 @@ fn sigterm_leaves_the_jobs_to_the_next_scheduler() {
 }
 
 #[test]
+fn sighup_leaves_the_jobs_as_sigterm_does() {
+    let place = Place::new(PATIENT);
+    let running = start_patient(&place);
+    running.signal("HUP");
+    running.wait().exits(143).says("WARN  told to end — leaving 1 running jobs to the keeper");
+    check_taken_over(&place);
+}
+
+#[test]
 fn a_killed_scheduler_is_no_harm() {
     let place = Place::new(PATIENT);
     let running = start_patient(&place);

@@ -15,6 +15,7 @@ mod odd_gpus;
 mod output;
 mod place;
 mod python_journal;
+mod python_rows;
 mod queue;
 mod recovery;
 mod scheduler;

@@ -39,6 +39,7 @@ fn the_exit_code_is_the_largest_of_a_failed_job() {
         .says("[EXIT 7]")
         .says("[EXIT -9]")
         .says("all 4 jobs done — 1 ok, 3 failed");
+    Place::new("exit 255\nexit 9\n").run(&[]).exits(255);
     Place::new("kill -9 $$\n").run(&[]).exits(1).says("  failed: job 1 (failed, exit -9)");
 }
 

@@ -144,6 +144,8 @@ pub enum Report {
     Requeued {
         /// The job.
         no: JobNo,
+        /// Whether it was the scheduler that ended it.
+        by_us: bool,
     },
     /// An attempt was perhaps not started. The job waits again once the host has
     /// ruled the attempt out.

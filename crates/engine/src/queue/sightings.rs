@@ -127,7 +127,8 @@ impl Queue {
     fn requeue_interrupted(&mut self, live: &Live, turn: &mut Turn) {
         let AttemptId { key, attempt } = live.attempt;
         self.commit(Record::Interrupted { key, attempt }, turn);
-        turn.report(Report::Requeued { no: live.no });
+        let by_us = live.stop.is_some_and(|stop| stop.why == Stopping::Shutdown);
+        turn.report(Report::Requeued { no: live.no, by_us });
         self.put_back(live);
     }
 
