@@ -81,6 +81,49 @@ const PYTHON_TOOL: &[&str] = &[
     "SIGKILL",
 ];
 
+/// What users of the GPU job scheduler type, write and read, as its rows name it.
+const SCHEDULER: &[&str] = &[
+    // Its commands.
+    "start",
+    "add SCRIPT",
+    "status",
+    "pause <gpu_id>",
+    "resume <gpu_id>",
+    "screens",
+    // The flags of `start`.
+    "--gpus",
+    "--jobs-file",
+    "--llm-config",
+    "--state-file",
+    "--screen",
+    "--mem-threshold",
+    "--load-threshold",
+    "--monitor-interval",
+    "--state-interval",
+    "--max-assign-attempts",
+    "--assign-retry-wait",
+    // The flags of `add`.
+    "add --conda",
+    "--args",
+    "--priority",
+    "add --output-file",
+    // The columns of its jobs file.
+    "priority",
+    "script_path",
+    "conda_env",
+    "arguments",
+    "allowed_gpus",
+    // What it reads and writes.
+    "--llm",
+    "--cuda",
+    "default_requirement",
+    "models",
+    "gpu_scheduler.log",
+    "job_<job_id>_<timestamp>.log",
+    "gpujob_<gpu_ids>_<mode>_<job_id>",
+    "screen -r NAME",
+];
+
 /// Each promise in a document has a test, and each of these names a row.
 #[track_caller]
 fn check(document: &str, heading: &str, names: &[&str]) {
@@ -93,4 +136,9 @@ fn check(document: &str, heading: &str, names: &[&str]) {
 #[test]
 fn every_promise_of_the_python_tool_has_a_test_that_is_there() {
     check("docs/guide/coming-from-python.md", "| the Python tool | here | tests |", PYTHON_TOOL);
+}
+
+#[test]
+fn every_promise_of_the_job_scheduler_has_a_test_that_is_there() {
+    check("docs/guide/coming-from-scheduler.md", "| the README | here | tests |", SCHEDULER);
 }

@@ -8,7 +8,7 @@ const WAIT: &str = "sh -c 'until [ -e go ]; do sleep 0.05; done' job";
 
 /// Jobs that wait, each with these words behind its command.
 fn jobs(words: &[&str]) -> String {
-    words.iter().map(|words| format!("{WAIT} {words}\n")).collect()
+    words.iter().map(|words| [WAIT, " ", words, "\n"].concat()).collect()
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Drop for Terminal<'_> {
 fn a_session_can_be_listed_and_looked_into_and_typed_into() {
     for kind in BOTH {
         let job = "[vram=1G] echo ran > runs; echo who are you; read name; echo hello $name; stty size > size; \
-                   read more; exit 4 # --mode eval\n";
+                   read more; sh -c 'exit 4' job --mode eval\n";
         let Some(place) = place(kind, job) else { continue };
         if program("tmux").is_none() {
             continue;
