@@ -19,7 +19,7 @@ const FLAGS: [(&str, &str); 13] = [
     ("--exclusive", "--e"),
     ("--watch", "--w"),
     ("--oom-retries", "--oo=0"),
-    ("--fresh", "--f"),
+    ("--fresh", "--fr"),
     ("--log-dir", "--log=gpusched_logs"),
     ("--verbose", "--verb"),
     ("--sim", "--si=2"),
@@ -59,7 +59,7 @@ fn flags_may_be_cut_short_and_stand_before_the_file() {
         assert!(words.starts_with("gpusched: cannot read jobs file: missing.txt"), "{long}: {words}");
     }
     // There are more flags here that begin so.
-    for short in ["--m=512", "--ma=512", "--o=0", "--l=gpusched_logs", "--lo=gpusched_logs"] {
+    for short in ["--f", "--m=512", "--ma=512", "--o=0", "--l=gpusched_logs", "--lo=gpusched_logs"] {
         let done = place.run(&[short]);
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{short}");
     }
