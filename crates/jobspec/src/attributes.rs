@@ -107,6 +107,20 @@ impl Attributes {
     }
 }
 
+/// Splits a line into what stands between brackets at its start, if anything
+/// does, and the rest of it.
+pub(crate) fn split_block(body: &str) -> Result<(&str, &str), SyntaxErrorKind> {
+    match body.strip_prefix('[') {
+        // An empty piece of the text, not "": that points nowhere, and some
+        // processors take their time to compare nothing with nowhere.
+        None => Ok(body.split_at(0)),
+        Some(rest) => {
+            let (block, rest) = rest.split_once(']').ok_or(SyntaxErrorKind::Unterminated)?;
+            Ok((block, rest.trim_start()))
+        }
+    }
+}
+
 /// The words of a text and where they start.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split_inclusive(char::is_whitespace)

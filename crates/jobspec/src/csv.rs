@@ -3,11 +3,13 @@
 mod fields;
 mod write;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use model::{GpuSet, Setting};
 
-use crate::attributes::{Attributes, CudaIds, priority};
+use crate::LineNo;
+use crate::attributes::{Attributes, CudaIds, priority, split_block};
 use crate::error::{LONGEST_COMMAND, SyntaxError, SyntaxErrorKind};
 use crate::format::{JobLine, is_header, job_lines};
 use crate::jobs_file::{Classes, Found, Line, fits};
@@ -56,11 +58,22 @@ struct Reader<H> {
 }
 
 impl<H: Fn(&str) -> u64> Reader<H> {
+    /// Reads a line: its block of attributes, where it has one, and its fields.
     fn job(&mut self, line: &JobLine<'_>) -> Result<Line, Bad> {
         let body = line.body;
         if let Some(at) = body.find('\0') {
             return Err((at..at + 1, SyntaxErrorKind::NulByte));
         }
+        let (block, fields) = split_block(body).map_err(|kind| (0..body.len(), kind))?;
+        let attributes =
+            Attributes::parse(block).map_err(|bad| (1 + bad.span.start..1 + bad.span.end, bad.kind))?;
+        let from = body.len() - fields.len();
+        self.fields(line.no, fields, attributes)
+            .map_err(|(span, kind)| (from + span.start..from + span.end, kind))
+    }
+
+    /// Reads the fields of a line. What they say counts before its block.
+    fn fields(&mut self, no: LineNo, body: &str, block: Attributes) -> Result<Line, Bad> {
         let mut fields = Fields::of(body);
         let priority = self.priority(&mut fields)?;
         let script = fields.take(Name::Script)?;
@@ -68,6 +81,10 @@ impl<H: Fn(&str) -> u64> Reader<H> {
             return Err((fields.place(script.span), SyntaxErrorKind::NoScript));
         }
         let conda = fields.take(Name::Conda)?.text;
+        let conda = match &block.setting.conda {
+            Some(said) if conda.is_empty() => Cow::Borrowed(&**said),
+            Some(_) | None => conda,
+        };
         let arguments = fields.take(Name::Arguments)?;
         let words = split(body, &arguments)?;
         let on = gpus(body, &arguments, &fields.take(Name::Gpus)?)?;
@@ -82,19 +99,19 @@ impl<H: Fn(&str) -> u64> Reader<H> {
             return Err((0..body.len(), SyntaxErrorKind::LongCommand { length }));
         }
         let setting = Setting {
-            conda: Some(conda).filter(|conda| !conda.is_empty()).map(Into::into),
+            conda: Some(&*conda).filter(|conda| !conda.is_empty()).map(Into::into),
             script: Some(script.text.into()),
-            ..Setting::default()
+            ..block.setting
         };
-        let cuda = Some(CudaIds::Index);
+        let (cuda, on) = (block.cuda.or(Some(CudaIds::Index)), on.or(block.on));
         Ok(Line {
             hash: (self.hash)(&self.commands[start..]),
             start: fits(command),
             len: fits(length),
             prefix: fits(prefix),
             occurrence: 0,
-            class: self.classes.class(Attributes { priority, on, cuda, setting, ..Attributes::default() }),
-            no: line.no,
+            class: self.classes.class(Attributes { priority, on, cuda, setting, ..block }),
+            no,
         })
     }
 

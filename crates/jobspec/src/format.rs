@@ -1,6 +1,7 @@
 //! The two formats of a jobs file, and how a text tells which one it has.
 
 use crate::LineNo;
+use crate::attributes::split_block;
 
 /// How the jobs of a file are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,12 +16,14 @@ pub enum Format {
 /// comment; nothing where there is no such line.
 ///
 /// It is CSV where an integer, or the word `priority` of a header, is followed by
-/// a comma and something else: no shell command begins so.
+/// a comma and something else, with or without a block of attributes before: no
+/// shell command begins so.
 pub fn detect_format(text: &str) -> Option<Format> {
     job_lines(text).next().map(|line| if begins_csv(line.body) { Format::Csv } else { Format::Lines })
 }
 
 fn begins_csv(body: &str) -> bool {
+    let body = split_block(body).map_or(body, |(_, rest)| rest);
     let Some((_, rest)) = body.split_once(',') else { return false };
     let first = first_field(body);
     let digits = first.strip_prefix(['-', '+']).unwrap_or(first);

@@ -286,3 +286,28 @@ fn what_a_job_is_told_by() {
     assert_eq!(alignment.origin(0), crate::Origin::Kept(1));
     assert_eq!(alignment.origin(1), crate::Origin::Moved(0));
 }
+
+#[test]
+fn a_block_before_the_fields_says_more() {
+    let (file, errors) = read(
+        "[vram=8G gpus=2 name=a cwd=/x env.SEED=7 conda=one on=1 priority=9 timeout=1h] 0,a.py,,--x,\n\
+         [conda=one on=1 cuda=visible] -3,a.py,two,,0\n",
+    );
+    assert_eq!(errors, []);
+    let wants = file.attributes(0);
+    assert_eq!((wants.vram, wants.gpus), (Some(model::Mib::new(8192)), model::GpuNeed::parse("2").ok()));
+    assert_eq!((wants.priority, wants.on, wants.cuda), (0, GpuSet::parse("1").ok(), Some(CudaIds::Index)));
+    assert_eq!((wants.setting.cwd.as_deref(), wants.setting.env.len()), (Some("/x"), 1));
+    assert_eq!(file.identity(0), "[conda=one] python -u a.py --x");
+    // What a field says counts before the block.
+    let wants = file.attributes(1);
+    assert_eq!((wants.priority, wants.on, wants.cuda), (-3, GpuSet::parse("0").ok(), Some(CudaIds::Visible)));
+    assert_eq!((file.identity(1), file.command(1)), ("[conda=two] python -u a.py", "python -u a.py"));
+    check_error("[vram=x] 0,a.py", "vram=x", "cannot parse vram value 'x' (use MiB or a G/GiB suffix)");
+    check_error("[vram=8G 0,a.py", "[vram=8G 0,a.py", "unterminated '[...]' attribute block");
+    let no_script = "there is no script; a line is priority,script,conda,arguments,allowed_gpus, \
+                     such as 0,train.py,,--lr 0.1,0-3";
+    check_error("[vram=8G] 0,", ",", no_script);
+    assert_eq!(crate::detect_format("[vram=8G] 0,a.py"), Some(Format::Csv));
+    assert_eq!(crate::detect_format("[vram=8G] echo 0,a.py"), Some(Format::Lines));
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::attributes::{Attributes, BadAttribute};
+use crate::attributes::{Attributes, BadAttribute, split_block};
 use crate::command::hides_end;
 use crate::error::{LONGEST_COMMAND, SyntaxError, SyntaxErrorKind};
 use crate::format::{JobLine, job_lines};
@@ -60,16 +60,7 @@ impl<'t, H: Fn(&str) -> u64> Reader<'t, H> {
 
     /// Splits a line into its attributes' class and its command, the end of it.
     fn split(&mut self, body: &'t str) -> Result<(u32, &'t str), (Range<usize>, SyntaxErrorKind)> {
-        let (block, command) = match body.strip_prefix('[') {
-            // An empty piece of the text, not "": that points nowhere, and some
-            // processors take their time to compare nothing with nowhere.
-            None => body.split_at(0),
-            Some(rest) => {
-                let (block, rest) =
-                    rest.split_once(']').ok_or((0..body.len(), SyntaxErrorKind::Unterminated))?;
-                (block, rest.trim_start())
-            }
-        };
+        let (block, command) = split_block(body).map_err(|kind| (0..body.len(), kind))?;
         if command.is_empty() {
             return Err((0..body.len(), SyntaxErrorKind::EmptyCommand));
         }

@@ -55,9 +55,10 @@ fn the_file_of_the_readme_means_what_it_says() {
 
 #[test]
 fn a_csv_file_also_runs_to_its_end_in_the_foreground() {
-    let Some(place) = place("0,train.py\n0,train.py,,--fail\n") else { return };
+    let Some(place) = place("0,train.py\n[name=second vram=1G] 0,train.py,,--fail\n") else { return };
     let done = place.start(place.queue(&[])).wait();
-    done.exits(3).says("2 jobs queued").says("job 2 finished [EXIT 3]");
+    done.exits(3).says("2 jobs queued").says("declared 1024 MiB/gpu) — second: python -u train.py");
+    done.says("job 2 finished [EXIT 3]");
     assert_eq!(seen(&place, 2).len(), 2);
     // What looks like CSV and is not.
     let place = Place::new("1,2 2>/dev/null; echo ran > ran\n");
