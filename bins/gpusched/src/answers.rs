@@ -24,10 +24,9 @@ pub fn text(answer: &Answer) -> String {
         }
         Answer::NoSuchJob(no) => format!("there is no job {no}"),
         Answer::Ends(Ending::KeepJobs | Ending::EndJobs, 0) => "the scheduler ends; no job runs".to_owned(),
-        Answer::Ends(Ending::KeepJobs, running) => format!(
-            "the scheduler ends; {} on, and the next one looks after them again",
-            jobs(*running, "goes", "go")
-        ),
+        Answer::Ends(Ending::KeepJobs, running) => {
+            format!("the scheduler ends; {} on, for the next one to look after", jobs(*running, "goes", "go"))
+        }
         Answer::Ends(Ending::EndJobs, running) => {
             format!("the scheduler ends, and {} ended with it", jobs(*running, "is", "are"))
         }
@@ -66,7 +65,7 @@ mod tests {
         check(&Answer::IsOver(no, Status::FailedOom), "job 3 is over already (failed_oom)");
         check(
             &Answer::Ends(Ending::KeepJobs, 2),
-            "the scheduler ends; 2 running jobs go on, and the next one looks after them again",
+            "the scheduler ends; 2 running jobs go on, for the next one to look after",
         );
         check(&Answer::Ends(Ending::EndJobs, 1), "the scheduler ends, and 1 running job is ended with it");
         check(&Answer::Ends(Ending::EndJobs, 0), "the scheduler ends; no job runs");

@@ -5,7 +5,7 @@
 //! holds on which GPU, and removes it when it ends. Beside `usage` there may be
 //! `load`, the percentage by which it keeps each of these GPUs busy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ pub const TOTAL: Mib = Mib::new(24_576);
 /// What the UUIDs of such GPUs begin with; the index follows.
 pub const UUID_PREFIX: &str = "SIM-GPU-";
 
-/// How busy a process keeps a GPU that does not say.
+/// How busy all those together keep a GPU that do not say.
 const BUSY: Percent = Percent(90);
 
 /// How much older than its process a report may look. Clocks of files tick
@@ -50,8 +50,10 @@ struct Report {
 #[derive(Default)]
 struct Reports {
     apps: Vec<ComputeApp>,
-    /// How busy they keep each GPU together, in per cent.
+    /// How busy those keep each GPU together that say so, in per cent.
     load: BTreeMap<GpuIndex, u32>,
+    /// GPUs with a process that does not say.
+    busy: BTreeSet<GpuIndex>,
 }
 
 /// The index of a GPU, as the key of a JSON object.
@@ -94,7 +96,12 @@ impl ReportedGpus {
         let Some(Report { usage, load }) = report else { return };
         for (GpuKey(gpu), mib) in usage.into_iter().filter(|(GpuKey(gpu), _)| gpu.0 < self.count) {
             reports.apps.push(ComputeApp { gpu, pid, used: amount(&mib), owner: None });
-            *reports.load.entry(gpu).or_default() += u32::from(load.unwrap_or(BUSY.0));
+            match load {
+                Some(load) => *reports.load.entry(gpu).or_default() += u32::from(load),
+                None => {
+                    reports.busy.insert(gpu);
+                }
+            }
         }
     }
 }
@@ -110,7 +117,8 @@ impl GpuBackend for ReportedGpus {
 /// A GPU with the processes on it.
 fn gpu(index: GpuIndex, reports: &Reports) -> Gpu {
     let used = reports.apps.iter().filter(|app| app.gpu == index).filter_map(|app| app.used).sum();
-    let load = reports.load.get(&index).copied().unwrap_or_default().min(100);
+    let others = if reports.busy.contains(&index) { u32::from(BUSY.0) } else { 0 };
+    let load = (reports.load.get(&index).copied().unwrap_or_default() + others).min(100);
     Gpu {
         index,
         uuid: GpuUuid(format!("{UUID_PREFIX}{index}").into()),

@@ -97,7 +97,7 @@ impl Queue {
             .map(|(rank, request)| self.pending(rank.index(), &request, self.why_waiting(rank, &request)));
         let deferred = self.lines.deferred().map(|(line, deferral)| {
             let seconds = deferral.until.duration_since(now).as_secs().max(0);
-            let why = format!("could not start ({}); next try in {seconds} s", deferral.why);
+            let why = format!("could not start: {}; next try in {seconds} s", deferral.why);
             self.pending(line, &self.request_of(line), Some(why))
         });
         pending.chain(deferred).collect()

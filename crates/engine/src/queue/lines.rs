@@ -270,9 +270,9 @@ impl Lines {
     }
 
     /// What a job is called where there is room for a line: its name, if it has
-    /// one, and its command.
+    /// one, and what it goes by.
     pub(super) fn title(&self, line: usize) -> String {
-        let command = self.file.command(line);
+        let command = self.file.identity(line);
         match &self.file.attributes(line).name {
             Some(name) => format!("{name}: {command}"),
             None => command.to_owned(),

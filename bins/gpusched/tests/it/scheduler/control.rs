@@ -163,7 +163,7 @@ fn stop_leaves_the_jobs_to_the_next_scheduler() {
     let place = Place::new(&format!("{WAIT}; echo a >> ran\n"));
     let running = place.started(&[]);
     running.wait_for("job 1 started");
-    place.ask(&["stop"]).exits(0).says("1 running job goes on, and the next one looks after them again");
+    place.ask(&["stop"]).exits(0).says("1 running job goes on, for the next one to look after");
     running.wait();
     let running = place.started(&[]);
     running.wait_for("job 1 still runs from an earlier run");
