@@ -3,12 +3,16 @@
 
 mod budget;
 mod external;
+mod node;
 mod placement;
+mod request;
 mod reservation;
 mod shortfall;
 mod slot;
 
 pub use budget::Occupant;
-pub use placement::{Device, Node, Placement, Request, Rules, Thresholds, allocated, headroom, place};
+pub use node::{Device, Node};
+pub use placement::{Placement, allocated, headroom, place};
+pub use request::{Request, Rules, Thresholds};
 pub use reservation::{keep_free, reserve};
 pub use shortfall::{Infeasible, Obstacle, Shortfall};

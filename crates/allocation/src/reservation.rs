@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use model::GpuIndex;
 
-use crate::placement::Wish;
+use crate::request::Wish;
 use crate::slot::{Slot, slots};
 use crate::{Node, Occupant, Request, Rules};
 

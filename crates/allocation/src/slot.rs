@@ -2,8 +2,8 @@
 
 use model::{Mib, Share};
 
-use crate::placement::{Thresholds, Wish};
-use crate::{Device, Node, Obstacle, Occupant, Request, Rules};
+use crate::request::Wish;
+use crate::{Device, Node, Obstacle, Occupant, Request, Rules, Thresholds};
 
 /// A GPU and what our jobs hold of it.
 pub(crate) struct Slot<'n> {

@@ -1,6 +1,11 @@
-use model::{ComputeApp, JobKey, Pid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
+
+use model::{ComputeApp, Gpu, GpuNeed, GpuSet, GpuSnapshot, GpuUuid, Health, JobKey, Percent, Pid, Ratio};
 
 use super::*;
+use crate::Thresholds;
+use crate::node::RENUMBERED;
 
 fn gpu(index: u16, total: u32, used: u32) -> Gpu {
     Gpu {
