@@ -123,7 +123,8 @@ impl<'n> Slot<'n> {
         let room = self.device.room().ok_or(Obstacle::Unknown { gpu })?;
         self.is_ours(rules)?;
         let headroom = room.saturating_sub(self.reserved);
-        if headroom < share.of(room) {
+        // Added up: of a small GPU a small part is no memory at all.
+        if self.reserved + share.of(room) > room {
             return Err(Obstacle::Full { gpu, headroom });
         }
         Ok(headroom)
