@@ -12,6 +12,10 @@ use crate::medium::PathError;
 /// A file of more bytes than this is not read.
 const LARGEST: u64 = 1 << 20;
 
+/// How long a file has to be away, or to stay as it is where nobody tells that it
+/// is complete: who replaces it may first move the old one away.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// What is known of such a file.
 #[derive(Debug)]
 pub(crate) struct Watched {
@@ -21,8 +25,8 @@ pub(crate) struct Watched {
     next_look: Instant,
     /// The state in which it was last read.
     judged: State,
-    /// Another state that was seen at the last look.
-    changing: Option<State>,
+    /// Another state, and since when it was seen.
+    changing: Option<(State, Instant)>,
 }
 
 /// In which state the file was seen.
@@ -80,21 +84,30 @@ impl Watched {
             return None;
         }
         let is_first = self.judged == State::NeverLookedAt;
-        let stands_still = is_first || state == State::Absent || self.changing == Some(state);
-        if stir != Stir::Complete && !stands_still {
-            self.changing = Some(state);
-            self.next_look = now + self.look_every.min(Duration::from_secs(1));
-            return None;
+        let is_complete = stir == Stir::Complete && state != State::Absent;
+        if !is_first && !is_complete {
+            let since = self.changing.filter(|(before, _)| *before == state).map_or(now, |(_, since)| since);
+            let settled = since + if state == State::Absent { SETTLED } else { self.look_every.min(SETTLED) };
+            if now < settled {
+                self.changing = Some((state, since));
+                self.next_look = settled;
+                return None;
+            }
         }
         self.changing = None;
         self.judged = state;
         Some(self.read())
     }
 
-    /// Its present state is known: we have just written it.
-    pub(crate) fn is_known(&mut self) {
-        self.judged = self.state();
+    /// Its present state is known: we have just written this. Where somebody has
+    /// written something else since, that is news.
+    pub(crate) fn is_known(&mut self, written: &[u8]) {
         self.changing = None;
+        self.judged = self.state();
+        if !self.read().is_ok_and(|content| content.as_deref() == Some(written)) {
+            self.judged = State::NeverLookedAt;
+            self.next_look = Instant::now();
+        }
     }
 
     /// Whether its state is another than the one last known.
@@ -116,5 +129,56 @@ impl Watched {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a look finds at a time after the file was changed, without a word of
+    /// the kernel's.
+    #[track_caller]
+    fn check(look_every: Duration, change: impl Fn(&Path), looks: &[(u64, Option<Option<&str>>)]) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let mut file = Watched { notice: None, ..Watched::new(path.clone(), look_every) };
+        let began = Instant::now();
+        assert!(matches!(file.look(began), Some(Ok(Some(old))) if old == b"old"));
+        change(&path);
+        for (after, expect) in looks {
+            let found = file.look(began + look_every + Duration::from_millis(*after));
+            let found = found.map(|content| content.unwrap().map(|bytes| String::from_utf8(bytes).unwrap()));
+            assert_eq!(found, expect.map(|content| content.map(str::to_owned)), "after {after} ms");
+        }
+    }
+
+    #[test]
+    fn one_that_is_away_for_a_moment_is_waited_for() {
+        let every = Duration::from_millis(10);
+        let remove = |path: &Path| fs::remove_file(path).unwrap();
+        check(every, remove, &[(0, None), (500, None), (999, None), (1000, Some(None)), (2000, None)]);
+    }
+
+    #[test]
+    fn one_that_is_written_is_read_when_it_stands_still() {
+        let every = Duration::from_millis(10);
+        let write = |path: &Path| fs::write(path, "newer").unwrap();
+        check(every, write, &[(0, None), (5, None), (10, Some(Some("newer"))), (30, None)]);
+    }
+
+    #[test]
+    fn what_is_written_right_behind_us_is_news() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "ours").unwrap();
+        let mut file = Watched::new(path.clone(), Duration::from_secs(60));
+        file.is_known(b"ours");
+        assert!(!file.has_changed());
+        fs::write(&path, "theirs").unwrap();
+        file.is_known(b"ours");
+        assert!(file.has_changed());
+        assert!(matches!(file.look(Instant::now()), Some(Ok(Some(theirs))) if theirs == b"theirs"));
     }
 }
