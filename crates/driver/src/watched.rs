@@ -136,36 +136,39 @@ impl Watched {
 mod tests {
     use super::*;
 
-    /// What a look finds at a time after the file was changed, without a word of
-    /// the kernel's.
+    /// What looks find at times after the file was changed, without a word of the
+    /// kernel's: `no news`, `away` or what it says.
     #[track_caller]
-    fn check(look_every: Duration, change: impl Fn(&Path), looks: &[(u64, Option<Option<&str>>)]) {
+    fn check(change: impl Fn(&Path), looks: &[(u64, &str)]) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "old").unwrap();
-        let mut file = Watched { notice: None, ..Watched::new(path.clone(), look_every) };
+        let every = Duration::from_millis(10);
+        let mut file = Watched { notice: None, ..Watched::new(path.clone(), every) };
         let began = Instant::now();
         assert!(matches!(file.look(began), Some(Ok(Some(old))) if old == b"old"));
         change(&path);
         for (after, expect) in looks {
-            let found = file.look(began + look_every + Duration::from_millis(*after));
-            let found = found.map(|content| content.unwrap().map(|bytes| String::from_utf8(bytes).unwrap()));
-            assert_eq!(found, expect.map(|content| content.map(str::to_owned)), "after {after} ms");
+            let found = match file.look(began + every + Duration::from_millis(*after)) {
+                None => "no news".to_owned(),
+                Some(Ok(None)) => "away".to_owned(),
+                Some(content) => String::from_utf8(content.unwrap().unwrap()).unwrap(),
+            };
+            assert_eq!(found, *expect, "after {after} ms");
         }
     }
 
     #[test]
     fn one_that_is_away_for_a_moment_is_waited_for() {
-        let every = Duration::from_millis(10);
         let remove = |path: &Path| fs::remove_file(path).unwrap();
-        check(every, remove, &[(0, None), (500, None), (999, None), (1000, Some(None)), (2000, None)]);
+        let looks = [(0, "no news"), (500, "no news"), (999, "no news"), (1000, "away"), (2000, "no news")];
+        check(remove, &looks);
     }
 
     #[test]
     fn one_that_is_written_is_read_when_it_stands_still() {
-        let every = Duration::from_millis(10);
         let write = |path: &Path| fs::write(path, "newer").unwrap();
-        check(every, write, &[(0, None), (5, None), (10, Some(Some("newer"))), (30, None)]);
+        check(write, &[(0, "no news"), (5, "no news"), (10, "newer"), (30, "no news")]);
     }
 
     #[test]
