@@ -181,7 +181,8 @@ impl Queue {
             .jobs()
             .filter_map(|(key, job)| match &job.phase {
                 Phase::Running(begun) => {
-                    Some((job.no, Live::recovered(job.last_attempt(key), job, (**begun).clone(), now)))
+                    let (attempt, begun) = (job.last_attempt(key), (**begun).clone());
+                    Some((job.no, Live::recovered(attempt, job, begun, now, config.grace)))
                 }
                 Phase::Waiting | Phase::Done { .. } => None,
             })
@@ -320,7 +321,7 @@ impl Machine for Queue {
             self.next_sample_deadline(),
             self.next_board_deadline(),
             self.not_before.filter(|_| !self.lines.waiting.is_empty()),
-            self.lines.next_deferred(),
+            self.lines.deferred.next(),
             (self.file_known && self.lines.has_unjournalled()).then_some(Timestamp::MIN),
         ];
         deadlines.into_iter().flatten().min()

@@ -1,5 +1,7 @@
 //! Commands that ask a scheduler for something.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use e2e::wait_until;
 use serde_json::Value;
 
@@ -69,6 +71,24 @@ fn cancel_ends_what_runs_and_drops_what_waits() {
     again.exits(1);
     assert!(again.err.contains("job 1 is over already (cancelled)"), "{}", again.err);
     assert!(!is_there(&place.path("never")));
+}
+
+#[test]
+fn a_cancel_outlives_the_scheduler_that_granted_it() {
+    // It takes no notice of SIGTERM, and so outlives it as well.
+    let place = Place::new(&format!("trap 'echo told >> told' TERM; echo a >> ran; {WAIT}; exit 3\n"));
+    let running = place.started(&[]);
+    wait_until("the job runs", LONG, || place.read("ran") == "a\n");
+    place.ask(&["cancel", "1"]).exits(0);
+    wait_until("it was told", LONG, || is_there(&place.path("told")));
+    running.signal("KILL");
+    running.wait();
+    place.write("go", "");
+    let running = place.started(&["--retry-failed"]);
+    running.wait_for("job 1 finished [CANCELLED]");
+    running.wait_for("queue drained");
+    drop(running);
+    assert_eq!(place.read("ran"), "a\n");
 }
 
 #[test]
@@ -145,6 +165,8 @@ fn it_goes_on_in_the_background() {
     let place = Place::new(&format!("{WAIT}; echo a > ran\n"));
     let started = place.ask(&["start", "--sim", "2", "--detach"]);
     started.exits(0).says("gpusched works in the background (pid ").says("gpu_scheduler.log");
+    let mode = place.path("gpusched_logs").metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "what is in there is nobody else's");
     wait_until("the job runs", LONG, || place.read("gpu_scheduler.log").contains("job 1 started on gpu [0]"));
     let second = place.ask(&["start", "--sim", "2", "--detach"]);
     second.exits(73);
