@@ -38,8 +38,8 @@ pub fn run(plan: &Plan, watched: &Watched) -> Result<ExitCode, Failure> {
         }
         let works = holder(dir).is_some_and(|holder| holder.pid.0 == child.id());
         if works && is_ready(dir, child.id()) {
-            // It has said all it had to say here.
-            let _ = fs::remove_file(&complaints);
+            // What ends it later is said there too, and outlasts the next start.
+            let _ = fs::rename(&complaints, dir.join("detached.err"));
             let _ = writeln!(
                 io::stdout(),
                 "gpusched works in the background (pid {}); its words go to {}\n\
