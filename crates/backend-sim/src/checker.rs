@@ -28,6 +28,8 @@ pub(crate) struct Checker {
     reopened: BTreeSet<JobKey>,
     /// Requests to run a job again that were granted.
     granted: BTreeSet<String>,
+    /// The last attempts of jobs when a user was told that they are cancelled.
+    cancelled: BTreeMap<JobKey, AttemptId>,
 }
 
 /// What an attempt was given of each of its GPUs.
@@ -80,11 +82,13 @@ impl Checker {
                 // That it ended may be told later: a report waits for the disk.
                 self.reopened.insert(*key);
                 self.told_done.remove(key);
+                self.cancelled.remove(key);
                 self.last_end.insert(*key, LastEnd::MayRunAgain);
             }
             Record::Paused { gpus } => self.paused = gpus.iter().copied().collect(),
             Record::Oom { .. }
             | Record::Interrupted { .. }
+            | Record::Cancelling { .. }
             | Record::NotStarted { .. }
             | Record::Left { .. } => {}
         }
@@ -92,6 +96,12 @@ impl Checker {
     }
 
     pub(crate) fn on_report(&mut self, report: &Report) {
+        if let Report::Cancelling { no } = report
+            && let Some(key) = self.numbers.get(no)
+            && let Some((last, _)) = self.journalled.range(key.attempt(0)..=key.attempt(u32::MAX)).next_back()
+        {
+            self.cancelled.insert(*key, *last);
+        }
         if let Report::Finished(ended) = report
             && ended.status == Status::Ok
             && let Some(key) = self.numbers.get(&ended.no)
@@ -124,6 +134,9 @@ impl Checker {
         }
         if self.last_end.get(&key) == Some(&LastEnd::Final) {
             return Err(format!("{attempt} is started although the job came to its own end"));
+        }
+        if self.cancelled.get(&key).is_some_and(|last| attempt > *last) {
+            return Err(format!("{attempt} is started although the job was cancelled"));
         }
         for gpu in gpus {
             self.check_room(attempt, *gpu, promise, node)?;
@@ -180,6 +193,7 @@ impl Checker {
             *end = LastEnd::MayRunAgain;
         }
         self.granted.clear();
+        self.cancelled.clear();
     }
 
     /// How many bodies ran.

@@ -133,8 +133,10 @@ impl Life {
     /// came to rest by itself.
     fn live_once(&mut self) -> Result<bool, String> {
         let now = self.outside.now;
-        let (journal, scan) = Journal::open::<Record>(self.outside.disk.clone(), "gpusched")
+        let (mut journal, scan) = Journal::open::<Record>(self.outside.disk.clone(), "gpusched")
             .map_err(|error| format!("the journal cannot be opened again: {error:?}"))?;
+        // What is read of it is acted on and answered for.
+        journal.sync().map_err(|error| format!("the journal cannot be synced: {error}"))?;
         let records: Vec<Record> = scan.records.into_iter().map(|stamped| stamped.record).collect();
         let folded = Durable::fold(&records);
         let mut queue = Queue::new(self.config.clone(), records, now);

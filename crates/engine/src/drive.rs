@@ -8,7 +8,8 @@ use crate::{Action, Actions, Durability, Machine, Seq, Woken, World, WorldLost};
 ///
 /// This is the write-ahead rule, in one place: all records of a step are
 /// written before any effect or report of it happens, and an action that needs
-/// them on the disk waits until they are.
+/// them on the disk waits until they are. What the machine knows from the journal
+/// at the start has to be on the disk by then.
 ///
 /// # Errors
 /// When the world can't go on, for one because the journal can't be written.

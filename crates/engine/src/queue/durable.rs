@@ -69,6 +69,8 @@ pub struct Begun {
     pub share: Option<Share>,
     /// Its command.
     pub command: String,
+    /// Whether it is to end because the job was cancelled.
+    pub cancelled: bool,
 }
 
 impl Job {
@@ -136,7 +138,7 @@ impl Durable {
             }
             Record::Started { key, no, attempt, gpus, declared, share, command } => {
                 let (gpus, command) = (gpus.clone(), command.clone());
-                let begun = Begun { gpus, declared: *declared, share: *share, command };
+                let begun = Begun { gpus, declared: *declared, share: *share, command, cancelled: false };
                 let job = self.job_mut(*key, *no);
                 job.attempts = *attempt;
                 job.phase = Phase::Running(Box::new(begun));
@@ -158,6 +160,13 @@ impl Durable {
                 if let Some(job) = self.jobs.get_mut(key) {
                     job.not_started += 1;
                     job.phase = Phase::Waiting;
+                }
+            }
+            Record::Cancelling { key, attempt } => {
+                if let Some(job) = self.jobs.get_mut(key).filter(|job| job.attempts == *attempt)
+                    && let Phase::Running(begun) = &mut job.phase
+                {
+                    begun.cancelled = true;
                 }
             }
             Record::Done { key, no, status, exit, why, .. } => {

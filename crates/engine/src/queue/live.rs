@@ -91,10 +91,19 @@ pub(super) struct Lingering {
 
 impl Live {
     /// An attempt the journal says was begun. Its line, if it still has one,
-    /// says the rest.
-    pub(super) fn recovered(attempt: AttemptId, job: &Job, begun: Begun, now: Timestamp) -> Self {
+    /// says the rest. One that was being cancelled still is, and has the `grace`
+    /// anew: it may not have heard of it.
+    pub(super) fn recovered(
+        attempt: AttemptId,
+        job: &Job,
+        begun: Begun,
+        now: Timestamp,
+        grace: SignedDuration,
+    ) -> Self {
         let alone = job.alone(&begun);
-        Self::new(attempt, job.no, begun, alone, Known::Recovered, now)
+        let stop = Stop { why: Stopping::Cancel, kill_at: now + grace, killed: false };
+        let stop = begun.cancelled.then_some(stop);
+        Self { stop, ..Self::new(attempt, job.no, begun, alone, Known::Recovered, now) }
     }
 
     /// An attempt whose start is journalled, without what its line says.
@@ -106,7 +115,7 @@ impl Live {
         known: Known,
         since: Timestamp,
     ) -> Self {
-        let Begun { gpus, declared, share, command } = begun;
+        let Begun { gpus, declared, share, command, .. } = begun;
         let (promised, share) = (declared.filter(|_| !alone), share.filter(|_| !alone));
         Self {
             attempt,

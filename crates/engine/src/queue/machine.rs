@@ -181,7 +181,8 @@ impl Queue {
             .jobs()
             .filter_map(|(key, job)| match &job.phase {
                 Phase::Running(begun) => {
-                    Some((job.no, Live::recovered(job.last_attempt(key), job, (**begun).clone(), now)))
+                    let (attempt, begun) = (job.last_attempt(key), (**begun).clone());
+                    Some((job.no, Live::recovered(attempt, job, begun, now, config.grace)))
                 }
                 Phase::Waiting | Phase::Done { .. } => None,
             })

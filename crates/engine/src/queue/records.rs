@@ -64,6 +64,13 @@ pub enum Record {
         /// The attempt.
         attempt: u32,
     },
+    /// A running attempt is to end, and the job is not to be run again.
+    Cancelling {
+        /// The job.
+        key: JobKey,
+        /// The attempt.
+        attempt: u32,
+    },
     /// The job is over.
     Done {
         /// The job.

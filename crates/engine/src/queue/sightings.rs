@@ -117,9 +117,15 @@ impl Queue {
         }));
     }
 
-    /// The attempt did not run, or not to its end; the job waits again.
+    /// The attempt did not run, or not to its end; the job waits again, unless
+    /// nobody wants it any more.
     fn wait_again(&mut self, no: JobNo, turn: &mut Turn) {
-        if let Some(live) = self.take_live(no, false, turn) {
+        let Some(live) = self.take_live(no, false, turn) else { return };
+        if live.stop.is_some_and(|stop| stop.why == Stopping::Cancel) {
+            self.journal_done(&live, Status::Cancelled, None, None, turn);
+            let elapsed = turn.now.duration_since(live.since);
+            turn.report(Report::Finished(ended(&live, Status::Cancelled, None, elapsed)));
+        } else {
             self.requeue_interrupted(&live, turn);
         }
     }

@@ -1,10 +1,10 @@
 //! Ending jobs before their time: SIGTERM, a grace, SIGKILL.
 
-use model::{JobNo, StopSignal, Timestamp};
+use model::{AttemptId, JobNo, StopSignal, Timestamp};
 
 use crate::queue::live::{Known, Live, Stop};
 use crate::queue::machine::{Queue, Turn};
-use crate::queue::{Effect, Report, Stopping, Urgency};
+use crate::queue::{Effect, Record, Report, Stopping, Urgency};
 
 impl Queue {
     pub(super) fn on_interrupt(&mut self, urgency: Urgency, turn: &mut Turn) {
@@ -30,11 +30,19 @@ impl Queue {
         }
     }
 
+    /// Ends a job that runs, for good: who asked for that need not ask again.
     pub(super) fn cancel_running(&mut self, no: JobNo, turn: &mut Turn) {
-        if self.live.get(&no).is_some_and(|live| live.stop.is_none()) {
-            turn.report(Report::Cancelling { no });
-            self.stop(no, Stopping::Cancel, turn);
+        let Some(live) = self.live.get_mut(&no) else { return };
+        match &mut live.stop {
+            None => {}
+            // It was to be run again by the next scheduler.
+            Some(stop) if stop.why == Stopping::Shutdown => stop.why = Stopping::Cancel,
+            Some(_) => return,
         }
+        let AttemptId { key, attempt } = live.attempt;
+        self.commit(Record::Cancelling { key, attempt }, turn);
+        turn.report(Report::Cancelling { no });
+        self.stop(no, Stopping::Cancel, turn);
     }
 
     fn stop(&mut self, no: JobNo, why: Stopping, turn: &mut Turn) {

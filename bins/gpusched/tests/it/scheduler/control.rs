@@ -72,6 +72,24 @@ fn cancel_ends_what_runs_and_drops_what_waits() {
 }
 
 #[test]
+fn a_cancel_outlives_the_scheduler_that_granted_it() {
+    // It takes no notice of SIGTERM, and so outlives it as well.
+    let place = Place::new(&format!("trap 'echo told >> told' TERM; echo a >> ran; {WAIT}; exit 3\n"));
+    let running = place.started(&[]);
+    wait_until("the job runs", LONG, || place.read("ran") == "a\n");
+    place.ask(&["cancel", "1"]).exits(0);
+    wait_until("it was told", LONG, || is_there(&place.path("told")));
+    running.signal("KILL");
+    running.wait();
+    place.write("go", "");
+    let running = place.started(&["--retry-failed"]);
+    running.wait_for("job 1 finished [CANCELLED]");
+    running.wait_for("queue drained");
+    drop(running);
+    assert_eq!(place.read("ran"), "a\n");
+}
+
+#[test]
 fn a_failed_job_runs_again_only_when_asked() {
     let place = Place::new("echo a >> ran; [ -e good ]\n");
     let running = place.started(&["--monitor-interval", "0.1"]);

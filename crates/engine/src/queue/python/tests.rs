@@ -32,7 +32,8 @@ fn short(records: &[Record]) -> String {
             | Record::Left { .. }
             | Record::NotStarted { .. }
             | Record::Retried { .. }
-            | Record::Paused { .. } => panic!("{record:?}"),
+            | Record::Paused { .. }
+            | Record::Cancelling { .. } => panic!("{record:?}"),
         };
         writeln!(out, "{line}").unwrap();
     }
