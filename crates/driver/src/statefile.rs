@@ -63,7 +63,9 @@ impl StateFile {
     /// The state file at `path` of the scheduler that works in `log_dir`, looked
     /// at after `look_every` where the kernel tells of no change.
     pub fn new(path: PathBuf, log_dir: PathBuf, look_every: Duration) -> Self {
-        let file = Watched::new(path, look_every);
+        // A link is not to be replaced by a file: others write where it leads.
+        let file =
+            Watched::new(path.read_link().and_then(|_| path.canonicalize()).unwrap_or(path), look_every);
         Self { file, log_dir, view: None, published: None, broken: None }
     }
 
@@ -78,7 +80,13 @@ impl StateFile {
 
     /// What somebody has written there since the last look.
     pub(crate) fn look(&mut self, now: Instant) -> Option<StateEdit> {
-        let edit = self.file.look(now).and_then(|content| self.judge(content, now));
+        let content = self.file.look(now);
+        let is_news = content.is_some();
+        let edit = content.and_then(|content| self.judge(content, now));
+        if is_news && edit.is_none() && self.view != self.published {
+            // What was held up by somebody who has changed nothing.
+            self.write();
+        }
         if self.broken.is_some_and(|since| now >= since + PATIENCE) {
             self.broken = None;
             self.write();
@@ -90,7 +98,7 @@ impl StateFile {
     /// the meantime goes first, and comes back.
     pub(crate) fn publish(&mut self, board: &Board, now: Instant) -> Option<StateEdit> {
         self.view = Some(View::of(board));
-        if self.published.is_some() && self.file.has_changed() {
+        if self.file.has_changed() {
             // Written or being written: taken in when its writer is done with it.
             return self.look(now);
         }
@@ -107,7 +115,7 @@ impl StateFile {
                 self.published = None;
                 Some(StateEdit::Removed)
             }
-            Ok(Some(bytes)) => match edited(&bytes) {
+            Ok(Some(bytes)) => match edited(&bytes, self.published.as_ref()) {
                 Ok(None) => None,
                 Ok(Some(paused)) => {
                     self.published = None;
@@ -136,7 +144,7 @@ impl StateFile {
         // tells of it.
         if atomic_write(self.file.path(), &text).is_ok() {
             self.published = Some(view.clone());
-            self.file.is_known();
+            self.file.is_known(&text);
         }
     }
 }
@@ -156,8 +164,9 @@ impl View {
 }
 
 /// The GPUs that somebody else's content wants paused; nothing where the content
-/// is our own.
-fn edited(bytes: &[u8]) -> Result<Option<Vec<u32>>, String> {
+/// is our own. One that was ours before what was published `last`, with other
+/// pauses, was put back by somebody.
+fn edited(bytes: &[u8], last: Option<&View>) -> Result<Option<Vec<u32>>, String> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let Value::Object(document) = value else { return Err("it is no JSON object".to_owned()) };
     let published = document.get("gpusched").and_then(|ours| ours.get("published"));
@@ -171,7 +180,8 @@ fn edited(bytes: &[u8]) -> Result<Option<Vec<u32>>, String> {
     if document.get("gpu_status") != serde_json::to_value(&published.gpu_status).ok().as_ref() {
         return Err("gpu_status says what is given away, and can't be set".to_owned());
     }
-    Ok((paused != published.paused_gpus).then_some(paused))
+    let last = last.map_or(&published.paused_gpus, |last| &last.paused_gpus);
+    Ok((paused != published.paused_gpus || paused != *last).then_some(paused))
 }
 
 impl fmt::Debug for StateFile {
@@ -186,7 +196,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expect: Result<Option<&[u32]>, &str>) {
-        let found = edited(text.as_bytes());
+        let found = edited(text.as_bytes(), None);
         let found = found.as_ref().map(|edit| edit.as_deref()).map_err(String::as_str);
         assert_eq!(found, expect, "{text}");
     }
@@ -207,6 +217,24 @@ mod tests {
         check("{}", Ok(Some(&[])));
         check("[]", Err("it is no JSON object"));
         check(r#"{"paused_gpus": "all"}"#, Err("paused_gpus is no list of GPU indices such as [0, 2]"));
-        assert!(edited(b"{\"paused_gpus\": [1").is_err());
+        assert!(edited(b"{\"paused_gpus\": [1", None).is_err());
+        // A copy of an earlier state of ours.
+        let copy = with(r#""gpu_status": [0.5, 0.0], "paused_gpus": [1]"#);
+        let check_last = |paused: &[u32], expect: Option<Vec<u32>>| {
+            let last = View { gpu_status: vec![0.0, 0.0], paused_gpus: paused.to_vec() };
+            assert_eq!(edited(copy.as_bytes(), Some(&last)), Ok(expect));
+        };
+        check_last(&[1], None);
+        check_last(&[], Some(vec![1]));
+    }
+
+    #[test]
+    fn a_link_to_it_stays_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        std::fs::write(&file, "{}").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let state = StateFile::new(link, dir.path().to_owned(), Duration::from_secs(1));
+        assert_eq!(state.file.path(), file.canonicalize().unwrap());
     }
 }

@@ -131,7 +131,11 @@ impl Queue {
 
     pub(super) fn on_state_edit(&mut self, edit: StateEdit, turn: &mut Turn) {
         match edit {
-            StateEdit::Removed => self.set_paused(GpuSet::default(), turn),
+            StateEdit::Removed => {
+                self.set_paused(GpuSet::default(), turn);
+                // It is to be there again.
+                self.board.stale = true;
+            }
             StateEdit::Unreadable(why) => turn.report(Report::StateKept { why }),
             StateEdit::Paused(listed) => {
                 let mut gpus = GpuSet::default();

@@ -99,6 +99,27 @@ fn deleting_the_state_file_clears_the_pauses() {
 }
 
 #[test]
+fn a_state_file_that_is_being_replaced_is_not_taken_for_a_removed_one() {
+    let place = Place::new("");
+    let running = place.started(&[]);
+    running.wait_for("queue drained");
+    for gpu in ["0", "1"] {
+        place.ask(&["pause", gpu]).exits(0);
+    }
+    wait_until("it is published", LONG, || state(&place)["paused_gpus"] == Value::from(vec![0, 1]));
+    place.edit("echo a > ran\n");
+    wait_until("the job waits", LONG, || place.board().contains("GPU 0 is paused"));
+    // Some editors move the old one away before they write the new one.
+    let content = place.read(FILE);
+    fs::rename(place.path(FILE), place.path("backup")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    place.write(FILE, &content);
+    place.ask(&["resume", "1"]).exits(0);
+    running.wait_for("job 1 started on gpu [1]");
+    assert!(!running.out().contains("gpu 0 takes jobs again"), "{}", running.out());
+}
+
+#[test]
 fn the_state_file_shows_what_is_given_away() {
     let wait = "until [ -e go ]; do sleep 0.05; done";
     let place = Place::new(&format!("[gpus=0.25 on=1] {wait}\n[on=0] {wait}\n"));
