@@ -13,7 +13,8 @@ const AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// While anything runs, at least one board in this time.
 const AT_LEAST_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
-/// Waiting jobs on the board; the rest is a count.
+/// Waiting jobs on the board, and as many that could not be started; the rest is
+/// a count.
 const PENDING_SHOWN: usize = 1000;
 
 /// Finished jobs on the board; the rest is a count.
@@ -46,7 +47,7 @@ impl Queue {
 
     fn make_board(&self, now: Timestamp) -> Board {
         let pending = self.board_pending(now);
-        let all_pending = self.lines.waiting.count() + self.lines.deferred().count();
+        let all_pending = self.lines.waiting.count() + self.lines.deferred.count();
         Board {
             at: now,
             running: self.board_running(now),
@@ -95,7 +96,8 @@ impl Queue {
         let pending = shown
             .into_iter()
             .map(|(rank, request)| self.pending(rank.index(), &request, self.why_waiting(rank, &request)));
-        let deferred = self.lines.deferred().map(|(line, deferral)| {
+        let deferred = self.lines.deferred.iter().take(PENDING_SHOWN).map(|deferral| {
+            let line = deferral.line;
             let seconds = deferral.until.duration_since(now).as_secs().max(0);
             let why = format!("could not start ({}); next try in {seconds} s", deferral.why);
             self.pending(line, &self.request_of(line), Some(why))

@@ -217,17 +217,15 @@ impl Queue {
         let granted = self.durable.job(key).and_then(|job| job.retried.as_deref()) == Some(request);
         if self.lines.entry(line).state == LineState::Waiting {
             // Whoever asks does not want to wait for the next try.
-            self.lines.end_deferral_of(no);
-            self.rebuild_waiting();
+            if let Some(line) = self.lines.deferred.remove(no) {
+                self.await_room(line);
+            }
             return Answer::Waits(no);
         }
         if !granted {
             self.commit(Record::Retried { key, request: request.to_owned() }, turn);
             self.forget_done(no);
-            self.lines.set_state(line, LineState::Waiting);
-            let needs = self.request_of(line);
-            self.lines.push_waiting(needs, line);
-            self.blocked.remove(&needs);
+            self.await_room(line);
             self.rest = Rest::Busy;
         }
         Answer::WaitsAgain(no)

@@ -9,6 +9,7 @@ use jobspec::{JobsFile, Origin};
 use model::{JobKey, JobNo, Timestamp};
 
 use crate::queue::Status;
+use crate::queue::deferrals::{Deferral, Deferrals};
 use crate::queue::durable::{Durable, Phase};
 use crate::queue::equals::{Fate, Versions};
 use crate::queue::waiting::{Rank, Waiting};
@@ -19,8 +20,7 @@ pub(super) struct Lines {
     pub(super) file: Arc<JobsFile>,
     entries: Vec<Entry>,
     pub(super) waiting: Waiting,
-    /// Jobs that could not be started and wait until they are tried again.
-    deferred: BTreeMap<JobNo, Deferral>,
+    pub(super) deferred: Deferrals,
     last_no: u32,
     retry_failed: bool,
     /// Every line before this one is journalled.
@@ -37,13 +37,6 @@ pub(super) struct Entry {
     pub(super) state: LineState,
     /// Whether the journal knows its number.
     pub(super) journalled: bool,
-}
-
-/// Why and until when a job that could not be started waits.
-#[derive(Debug, Clone)]
-pub(super) struct Deferral {
-    pub(super) until: Timestamp,
-    pub(super) why: String,
 }
 
 /// Where the job of a line stands.
@@ -81,7 +74,7 @@ impl Lines {
             file: Arc::new(JobsFile::empty()),
             entries: Vec::new(),
             waiting: Waiting::default(),
-            deferred: BTreeMap::new(),
+            deferred: Deferrals::default(),
             last_no,
             retry_failed,
             seen_to: 0,
@@ -200,14 +193,11 @@ impl Lines {
     /// Makes the list of waiting lines anew; `request` tells what each needs.
     pub(super) fn rebuild_waiting(&mut self, request: impl Fn(&Self, usize) -> Request) {
         let waits = |entry: &Entry| entry.state == LineState::Waiting;
-        if !self.deferred.is_empty() {
-            let still: BTreeSet<JobNo> =
-                self.entries.iter().filter(|entry| waits(entry)).map(|entry| entry.no).collect();
-            self.deferred.retain(|no, _| still.contains(no));
-        }
+        let still = self.entries.iter().zip(0..).filter(|(entry, _)| waits(entry));
+        self.deferred.follow(still.map(|(entry, line)| (entry.no, line)));
         let here = |line: &usize| {
             let entry = self.entries[*line];
-            waits(&entry) && !self.deferred.contains_key(&entry.no)
+            waits(&entry) && !self.deferred.contains(entry.no)
         };
         let lines = (0..self.entries.len()).filter(here);
         self.waiting = Waiting::from_lines(lines.map(|line| (request(self, line), self.rank(line))));
@@ -226,7 +216,7 @@ impl Lines {
     /// Takes one line off the list.
     pub(super) fn take_waiting(&mut self, request: &Request, line: usize) {
         self.waiting.remove(request, self.rank(line));
-        self.deferred.remove(&self.entries[line].no);
+        self.deferred.remove(self.entries[line].no);
     }
 
     /// Puts a line back among the waiting ones, in its place.
@@ -236,32 +226,9 @@ impl Lines {
     }
 
     /// Has a line wait until a later time.
-    pub(super) fn defer(&mut self, line: usize, deferral: Deferral) {
-        self.deferred.insert(self.entries[line].no, deferral);
+    pub(super) fn defer(&mut self, line: usize, until: Timestamp, why: String) {
+        self.deferred.insert(self.entries[line].no, Deferral { until, why, line });
         self.entries[line].state = LineState::Waiting;
-    }
-
-    /// Lets a job's line wait like the others; the list must then be made anew.
-    pub(super) fn end_deferral_of(&mut self, no: JobNo) {
-        self.deferred.remove(&no);
-    }
-
-    /// Lets the lines whose time has come wait like the others; tells whether
-    /// there are any, for the list must then be made anew.
-    pub(super) fn end_deferral(&mut self, now: Timestamp) -> bool {
-        let before = self.deferred.len();
-        self.deferred.retain(|_, deferral| deferral.until > now);
-        self.deferred.len() < before
-    }
-
-    /// When the first of them may start.
-    pub(super) fn next_deferred(&self) -> Option<Timestamp> {
-        self.deferred.values().map(|deferral| deferral.until).min()
-    }
-
-    /// The lines that wait for a later time.
-    pub(super) fn deferred(&self) -> impl Iterator<Item = (usize, &Deferral)> {
-        self.deferred.iter().filter_map(|(no, deferral)| Some((self.find(*no)?, deferral)))
     }
 
     /// The line of a job.

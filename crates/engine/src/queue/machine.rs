@@ -321,7 +321,7 @@ impl Machine for Queue {
             self.next_sample_deadline(),
             self.next_board_deadline(),
             self.not_before.filter(|_| !self.lines.waiting.is_empty()),
-            self.lines.next_deferred(),
+            self.lines.deferred.next(),
             (self.file_known && self.lines.has_unjournalled()).then_some(Timestamp::MIN),
         ];
         deadlines.into_iter().flatten().min()

@@ -8,6 +8,7 @@
 mod board;
 mod check;
 mod control;
+mod deferrals;
 mod dispatch;
 mod durable;
 mod effect;

@@ -78,6 +78,13 @@ impl Queue {
         self.needs.request(&self.lines, &self.durable, line)
     }
 
+    /// Has a line wait among the others, from now on.
+    pub(super) fn await_room(&mut self, line: usize) {
+        let request = self.request_of(line);
+        self.lines.push_waiting(request, line);
+        self.blocked.remove(&request);
+    }
+
     /// Makes the list of waiting lines anew.
     pub(super) fn rebuild_waiting(&mut self) {
         let Self { lines, durable, needs, .. } = self;

@@ -8,7 +8,7 @@ use model::{
 };
 use policy::{NextVram, Stopped, Verdict};
 
-use crate::queue::lines::{Deferral, LineState};
+use crate::queue::lines::LineState;
 use crate::queue::live::{Known, Lingering, Live};
 use crate::queue::machine::{Queue, Rest, Turn};
 use crate::queue::{Assessment, BoardDone, Effect, Ended, LaunchAttempts, Record, Report, Status, Stopping};
@@ -176,11 +176,7 @@ impl Queue {
 
     fn put_back(&mut self, live: &Live) {
         if let Some(line) = live.line {
-            let line = line as usize;
-            self.lines.set_state(line, LineState::Waiting);
-            let request = self.request_of(line);
-            self.lines.push_waiting(request, line);
-            self.blocked.remove(&request);
+            self.await_room(line as usize);
         }
         self.rest = Rest::Busy;
     }
@@ -274,8 +270,7 @@ impl Queue {
             Some(pause) => {
                 self.commit(Record::NotStarted { key, attempt, why: why.to_owned() }, turn);
                 if let Some(line) = live.line {
-                    let until = turn.now + pause;
-                    self.lines.defer(line as usize, Deferral { until, why: why.to_owned() });
+                    self.lines.defer(line as usize, turn.now + pause, why.to_owned());
                 }
                 self.rest = Rest::Busy;
             }

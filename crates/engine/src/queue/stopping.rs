@@ -81,8 +81,8 @@ impl Queue {
     pub(super) fn on_time(&mut self, turn: &mut Turn) {
         self.not_before = self.not_before.filter(|at| *at > turn.now);
         self.ask_about_doubtful(turn);
-        if self.lines.end_deferral(turn.now) {
-            self.rebuild_waiting();
+        for line in self.lines.deferred.take_due(turn.now) {
+            self.await_room(line);
         }
         let due: Vec<(JobNo, bool)> = self
             .live
