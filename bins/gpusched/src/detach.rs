@@ -2,8 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
@@ -26,7 +27,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 pub fn run(plan: &Plan, watched: &Watched) -> Result<ExitCode, Failure> {
     let cannot = |error| Failure::cannot("go on in the background", &error);
     let dir = &plan.log_dir;
-    fs::create_dir_all(dir).map_err(|error| {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
         Failure::cannot(format_args!("create the log directory {}", dir.display()), &error)
     })?;
     let complaints = dir.join("start.err");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use driver::host::{HostError, start_fresh};
 use driver::lock::{DirLock, LockError};
+use driver::mailbox::begin_anew;
 use driver::medium::FileMedium;
 use driver::point::{self, Point};
 use engine::queue::Record;
@@ -84,6 +85,7 @@ impl LogDir {
         if journal.exists() {
             rename(&journal, &self.path.join(format!("{JOURNAL}.1")))?;
         }
+        begin_anew(&self.path);
         self.move_logs()
     }
 

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::medium::PathError;
 use crate::proc::Process;
 
+/// The lock file, in its directory.
+pub(crate) const LOCK: &str = "lock";
+
 /// The right to schedule from a directory, held until it is dropped or the
 /// process ends in whatever way.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl DirLock {
     /// # Errors
     /// When another scheduler has it, or the file `lock` can't be used.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
-        let path = dir.join("lock");
+        let path = dir.join(LOCK);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -75,7 +78,7 @@ impl DirLock {
 /// The scheduler that works in `dir`, as far as its lock file tells, if it lives.
 /// One on another host is believed to.
 pub fn holder(dir: &Path) -> Option<Holder> {
-    let holder = holder_in(File::open(dir.join("lock")).ok()?)?;
+    let holder = holder_in(File::open(dir.join(LOCK)).ok()?)?;
     if holder.host != host_name() {
         return Some(holder);
     }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::jobsfile::Notice;
+use crate::lock::LOCK;
 use crate::medium::{PathError, atomic_write};
 
 /// How often to look where the kernel does not tell.
@@ -36,8 +38,10 @@ pub struct Mailbox {
     done: PathBuf,
     notice: Option<Notice>,
     next_look: Instant,
-    /// Handed out and not answered yet.
+    /// Handed out and not answered yet, and those that can't be removed.
     open: BTreeSet<Box<str>>,
+    /// When the scheduler took its log directory, by the clock of the file system.
+    since: Option<SystemTime>,
 }
 
 /// An answer.
@@ -68,7 +72,8 @@ impl Mailbox {
             notice
         });
         throw_away_stale(&done);
-        Ok(Self { new, done, notice, next_look: Instant::now(), open: BTreeSet::new() })
+        let since = modified(&dir.join(LOCK));
+        Ok(Self { new, done, notice, next_look: Instant::now(), open: BTreeSet::new(), since })
     }
 
     /// What to poll, if there is anything: readable when a look is worth while.
@@ -99,26 +104,42 @@ impl Mailbox {
     }
 
     fn read(&mut self, id: Box<str>) -> Option<Control> {
-        let bytes = fs::read(file(&self.new, &id)).ok()?;
-        match serde_json::from_slice::<Ask>(&bytes) {
-            Ok(ask) => {
+        let path = file(&self.new, &id);
+        let refusal = match fs::read(&path).map(|bytes| serde_json::from_slice::<Ask>(&bytes)) {
+            // Who posted it has taken it back.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => PathError::of("read", &path)(error).to_string(),
+            Ok(Err(error)) => format!("this is no request: {error}"),
+            Ok(Ok(Ask::Stop(_))) if modified(&path) < self.since => {
+                "the scheduler that was asked to end has ended".to_owned()
+            }
+            Ok(Ok(ask)) => {
                 self.open.insert(id.clone());
-                Some(Control { id, ask })
+                return Some(Control { id, ask });
             }
-            Err(error) => {
-                self.answer(&id, &Reply { done: false, text: format!("this is no request: {error}") });
-                None
-            }
-        }
+        };
+        self.open.insert(id.clone());
+        self.answer(&id, &Reply { done: false, text: refusal });
+        None
     }
 
     /// Answers a request. Where that can't be written, it is asked again of the
     /// next scheduler, which does no harm.
     pub(crate) fn answer(&mut self, id: &str, reply: &Reply) {
-        if write(&file(&self.done, id), reply).is_ok() {
-            // One that stays is answered once more.
-            let _ = fs::remove_file(file(&self.new, id));
+        if write(&file(&self.done, id), reply).is_ok() && fs::remove_file(file(&self.new, id)).is_ok() {
             self.open.remove(id);
+        }
+    }
+}
+
+/// Answers all requests in a log directory whose jobs are to be begun anew, as far
+/// as they name jobs: these numbers will be those of others.
+pub fn begin_anew(dir: &Path) {
+    let Ok(mut mailbox) = Mailbox::open(dir) else { return };
+    for Control { id, ask } in mailbox.take(Instant::now()) {
+        if let Ask::Cancel(no) | Ask::Retry(no) = ask {
+            let text = format!("the queue was begun anew before this was done; job {no} is another now");
+            mailbox.answer(&id, &Reply { done: false, text });
         }
     }
 }
@@ -167,6 +188,11 @@ fn write(path: &Path, message: &impl Serialize) -> Result<(), PathError> {
     atomic_write(path, &bytes)
 }
 
+/// When a file was written; earlier than any time where that can't be told.
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
 fn file(folder: &Path, id: &str) -> PathBuf {
     folder.join(format!("{id}.json"))
 }
@@ -193,7 +219,8 @@ fn throw_away_stale(done: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use model::GpuIndex;
+    use engine::queue::Ending;
+    use model::{GpuIndex, JobNo};
 
     use super::*;
 
@@ -223,6 +250,46 @@ mod tests {
         }
         assert!(posted.take_back());
         assert_eq!(Mailbox::open(dir.path()).unwrap().take(Instant::now()), []);
+    }
+
+    #[test]
+    fn who_asked_an_earlier_scheduler_to_end_does_not_end_this_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = fs::File::create(dir.path().join(LOCK)).unwrap();
+        let early = post(dir.path(), &Ask::Stop(Ending::EndJobs)).unwrap();
+        lock.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+        let mut mailbox = Mailbox::open(dir.path()).unwrap();
+        assert_eq!(mailbox.take(Instant::now()), []);
+        let reply = early.wait(Duration::ZERO, || true).unwrap();
+        assert_eq!(reply.text, "the scheduler that was asked to end has ended");
+        lock.set_modified(SystemTime::now() - Duration::from_secs(1)).unwrap();
+        post(dir.path(), &Ask::Stop(Ending::EndJobs)).unwrap();
+        assert_eq!(Mailbox::open(dir.path()).unwrap().take(Instant::now()).len(), 1);
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_told_so_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mailbox = Mailbox::open(dir.path()).unwrap();
+        fs::create_dir(mailbox.new.join("x.json")).unwrap();
+        assert_eq!(mailbox.take(Instant::now()), []);
+        let answer = mailbox.done.join("x.json");
+        assert!(fs::read_to_string(&answer).unwrap().contains("cannot read "));
+        fs::remove_file(&answer).unwrap();
+        assert_eq!(mailbox.take(Instant::now()), []);
+        assert!(!answer.exists(), "it can't be removed, and is not answered again and again");
+    }
+
+    #[test]
+    fn numbers_of_jobs_mean_nothing_in_a_queue_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let cancel = post(dir.path(), &Ask::Cancel(JobNo(3))).unwrap();
+        thread::sleep(Duration::from_millis(2));
+        post(dir.path(), &Ask::Pause(GpuIndex(1))).unwrap();
+        begin_anew(dir.path());
+        assert!(cancel.wait(Duration::ZERO, || true).is_some_and(|reply| !reply.done));
+        let left = Mailbox::open(dir.path()).unwrap().take(Instant::now());
+        assert!(matches!(left.as_slice(), [Control { ask: Ask::Pause(GpuIndex(1)), .. }]), "{left:?}");
     }
 
     #[test]

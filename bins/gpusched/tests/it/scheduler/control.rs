@@ -1,5 +1,7 @@
 //! Commands that ask a scheduler for something.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use e2e::wait_until;
 use serde_json::Value;
 
@@ -163,6 +165,8 @@ fn it_goes_on_in_the_background() {
     let place = Place::new(&format!("{WAIT}; echo a > ran\n"));
     let started = place.ask(&["start", "--sim", "2", "--detach"]);
     started.exits(0).says("gpusched works in the background (pid ").says("gpu_scheduler.log");
+    let mode = place.path("gpusched_logs").metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "what is in there is nobody else's");
     wait_until("the job runs", LONG, || place.read("gpu_scheduler.log").contains("job 1 started on gpu [0]"));
     let second = place.ask(&["start", "--sim", "2", "--detach"]);
     second.exits(73);
