@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::JobNo;
 
@@ -16,6 +16,9 @@ use crate::place::Place;
 
 /// How often a log is looked at that is followed.
 const EVERY: Duration = Duration::from_millis(100);
+
+/// What a scheduler publishes is at most a second old.
+const PUBLISHED: Duration = Duration::from_secs(2);
 
 /// Prints the newest log of a job, and goes on while it runs if asked to.
 ///
@@ -28,18 +31,60 @@ pub fn run(args: &LogsArgs) -> Result<ExitCode, Failure> {
         Failure::usage(format!("job {no} has no log in {}", place.dir().display()))
             .hint("it has not been started yet, or there is no such job: see gpusched status")
     })?;
-    let cannot = |error| Failure::cannot(format_args!("read {}", path.display()), &error);
-    let mut file = File::open(&path).map_err(cannot)?;
+    let mut log = Log::open(path)?;
+    let began = Instant::now();
+    let mut was_running = false;
     loop {
-        let runs = args.follow && runs(&place, no)?;
-        let mut chunk = Vec::new();
-        file.read_to_end(&mut chunk).map_err(cannot)?;
-        let mut out = io::stdout();
-        if out.write_all(&chunk).and_then(|()| out.flush()).is_err() || !runs {
-            // A reader that goes away has seen enough.
+        // In this order: all that it printed before its end is there by then.
+        let running = if args.follow { running_log(&place, no)? } else { None };
+        let is_over = match &running {
+            Some(_) => false,
+            // It may have been started since that was published.
+            None => {
+                !args.follow || was_running || began.elapsed() >= PUBLISHED || log.is_old() || !works(&place)
+            }
+        };
+        was_running |= running.is_some();
+        if !log.print()? || is_over {
             return Ok(ExitCode::SUCCESS);
         }
-        thread::sleep(EVERY);
+        if let Some(path) = running.filter(|path| *path != log.path && path.is_file()) {
+            // It is run again, and prints there.
+            log = Log::open(path)?;
+        } else {
+            thread::sleep(EVERY);
+        }
+    }
+}
+
+/// A log that is printed.
+struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    fn open(path: PathBuf) -> Result<Self, Failure> {
+        let file = File::open(&path);
+        let file = file.map_err(|error| Failure::cannot(format_args!("read {}", path.display()), &error))?;
+        Ok(Self { path, file })
+    }
+
+    /// Prints what has come; whether anybody reads it.
+    fn print(&mut self) -> Result<bool, Failure> {
+        let mut chunk = Vec::new();
+        self.file
+            .read_to_end(&mut chunk)
+            .map_err(|error| Failure::cannot(format_args!("read {}", self.path.display()), &error))?;
+        let mut out = io::stdout();
+        // A reader that goes away has seen enough.
+        Ok(out.write_all(&chunk).and_then(|()| out.flush()).is_ok())
+    }
+
+    /// Whether it was written so long ago that what is published tells of it.
+    fn is_old(&self) -> bool {
+        let written = self.file.metadata().and_then(|metadata| metadata.modified()).ok();
+        written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= PUBLISHED)
     }
 }
 
@@ -65,12 +110,16 @@ fn is_log_of(name: &str, no: JobNo) -> bool {
     })
 }
 
-/// Whether a job runs, as far as the scheduler has published it.
-fn runs(place: &Place, no: JobNo) -> Result<bool, Failure> {
-    let Some(status) = place.status()? else { return Ok(false) };
-    let running = status.get("running").and_then(|jobs| jobs.as_array().cloned()).unwrap_or_default();
-    Ok(place.scheduler().is_some()
-        && running.iter().any(|job| job.get("no").and_then(serde_json::Value::as_u64) == Some(no.0.into())))
+/// The log of a job that runs, as far as the scheduler has published it.
+fn running_log(place: &Place, no: JobNo) -> Result<Option<PathBuf>, Failure> {
+    let Some(status) = place.status()?.filter(|_| works(place)) else { return Ok(None) };
+    let running = status["running"].as_array().map_or(&[][..], Vec::as_slice);
+    let job = running.iter().find(|job| job["no"].as_u64() == Some(no.0.into()));
+    Ok(job.map(|job| place.dir().join(job["log"].as_str().unwrap_or_default())))
+}
+
+fn works(place: &Place) -> bool {
+    place.scheduler().is_some()
 }
 
 #[cfg(test)]

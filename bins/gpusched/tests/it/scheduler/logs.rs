@@ -1,8 +1,11 @@
 //! What is written where.
 
-use std::process::Command;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command};
 
 use e2e::wait_until;
+use serde_json::Value;
 
 use crate::place::{LONG, Place};
 use crate::scheduler::finish;
@@ -58,14 +61,52 @@ fn logs_can_be_followed_to_the_end_of_the_job() {
     wait_until("it is published as running", LONG, || {
         place.read("gpusched_logs/status.json").contains("job_1_")
     });
-    let mut command = place.program();
-    command.args(["logs", "1", "-f"]);
-    let (follow, out) = (place.path("followed"), std::fs::File::create(place.path("followed")).unwrap());
-    let mut child = command.stdout(out).spawn().unwrap();
-    wait_until("it has the first line", LONG, || std::fs::read_to_string(&follow).unwrap() == "one\n");
+    let followed = Followed::new(&place, "1");
+    wait_until("it has the first line", LONG, || followed.out() == "one\n");
     place.write("go", "");
-    wait_until("it ends with the job", LONG, || child.try_wait().unwrap().is_some());
-    assert_eq!(std::fs::read_to_string(&follow).unwrap(), "one\ntwo\n");
+    assert_eq!(followed.end(), "one\ntwo\n");
+}
+
+#[test]
+fn logs_are_followed_of_a_job_that_has_only_just_begun() {
+    let place = Place::new("");
+    let running = place.started(&["--monitor-interval", "0.01"]);
+    running.wait_for("queue drained");
+    // Between two states that are published, a second apart.
+    wait_until("it is published", LONG, || {
+        place.read("gpusched_logs/status.json").contains("\"running\": []")
+    });
+    place.edit("echo one; until [ -e go ]; do sleep 0.05; done; echo two\n");
+    running.wait_for("[job 1] one");
+    let followed = Followed::new(&place, "1");
+    wait_until("it is published as running", LONG, || {
+        place.read("gpusched_logs/status.json").contains("job_1_")
+    });
+    place.write("go", "");
+    assert_eq!(followed.end(), "one\ntwo\n");
+}
+
+#[test]
+fn a_job_that_is_run_again_is_followed_into_its_next_log() {
+    const OOM: &str = "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB";
+    let place = Place::new(&format!(
+        "[retries=1] if [ -e again ]; then until [ -e go ]; do sleep 0.05; done; echo two; exit; fi; \
+         until [ -e again ]; do sleep 0.05; done; echo '{OOM}'; exit 1\n"
+    ));
+    let running = place.started(&[]);
+    let log = || -> String {
+        let status: Value =
+            serde_json::from_str(&place.read("gpusched_logs/status.json")).unwrap_or_default();
+        status["running"][0]["log"].as_str().unwrap_or_default().to_owned()
+    };
+    wait_until("it is published as running", LONG, || !log().is_empty());
+    let first = log();
+    let followed = Followed::new(&place, "1");
+    place.write("again", "");
+    wait_until("the next one is published", LONG, || !log().is_empty() && log() != first);
+    place.write("go", "");
+    assert_eq!(followed.end(), format!("{OOM}\ntwo\n"));
+    drop(running);
 }
 
 #[test]
@@ -80,6 +121,31 @@ fn it_needs_no_python_of_its_own() {
     command.args(["start", "--sim", "1"]).env("PATH", &bare);
     let running = place.start(command);
     running.wait_for("job 1 finished [OK]");
+}
+
+/// `gpusched logs -f` at work.
+struct Followed {
+    child: Child,
+    out: PathBuf,
+}
+
+impl Followed {
+    fn new(place: &Place, no: &str) -> Self {
+        let out = place.path("followed");
+        let mut command = place.program();
+        command.args(["logs", no, "-f"]).stdout(File::create(&out).unwrap());
+        Self { child: command.spawn().unwrap(), out }
+    }
+
+    fn out(&self) -> String {
+        std::fs::read_to_string(&self.out).unwrap()
+    }
+
+    /// What it has printed when it ends with the job.
+    fn end(mut self) -> String {
+        wait_until("it ends with the job", LONG, || self.child.try_wait().unwrap().is_some());
+        self.out()
+    }
 }
 
 /// A command with more words.
