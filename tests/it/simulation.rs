@@ -43,6 +43,7 @@ const MARKS: &[&str] = &[
     "moves a line",
     "appends a line",
     "something was asked for",
+    "the state file was edited",
     "a GPU was paused",
     "a part of a GPU was given",
     "a job could not be started",

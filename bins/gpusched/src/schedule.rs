@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -151,7 +151,8 @@ fn reporter(
         return Ok(TextReporter::new(Box::new(outlet), words, TimeZone::system()));
     };
     let cannot = |error| Failure::cannot(format_args!("write {}", watched.log.display()), &error);
-    let log = OpenOptions::new().append(true).create(true).open(&watched.log).map_err(cannot)?;
+    // There are commands in it, and tokens in those.
+    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&watched.log).map_err(cannot)?;
     let stream = Stream::start(outlet, dir).map_err(|error| Failure::cannot("start a thread", &error))?;
     let reporter: TextReporter<Box<dyn Write + Send>> =
         TextReporter::new(Box::new(stream.clone()), words, TimeZone::system());

@@ -95,6 +95,26 @@ impl Checker {
         Ok(())
     }
 
+    /// A scheduler has read these. Some may be new: of a write that was torn, whole
+    /// records can have come down.
+    pub(crate) fn on_reading(&mut self, records: &[Record]) -> Result<(), String> {
+        let mut granted = BTreeSet::new();
+        for record in records {
+            if let Record::Paused { gpus } = record {
+                self.paused = gpus.iter().copied().collect();
+            }
+            if let Record::Retried { request, .. } = record {
+                if !self.granted.contains(request) {
+                    self.on_record(record)?;
+                }
+                granted.insert(request.clone());
+            }
+        }
+        // Of what was not on the disk, a reboot has left some out.
+        self.granted = granted;
+        Ok(())
+    }
+
     pub(crate) fn on_report(&mut self, report: &Report) {
         if let Report::Cancelling { no } = report
             && let Some(key) = self.numbers.get(no)
@@ -192,7 +212,6 @@ impl Checker {
         for end in self.last_end.values_mut() {
             *end = LastEnd::MayRunAgain;
         }
-        self.granted.clear();
         self.cancelled.clear();
     }
 

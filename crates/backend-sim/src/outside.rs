@@ -191,6 +191,11 @@ impl Outside {
             }
             Happening::UserEdits => Some(News::Event(self.user_edits())),
             Happening::UserAsks => {
+                if let Some(edit) = self.user.edit_state() {
+                    self.mark("the state file was edited");
+                    self.trace.note(format_args!("{} the user edits the state file: {edit:?}", self.now));
+                    return Some(News::Event(Event::State(edit)));
+                }
                 let ask = self.user.ask();
                 self.mark("something was asked for");
                 Some(News::Event(self.ask(ask)))

@@ -138,6 +138,7 @@ impl Life {
         // What is read of it is acted on and answered for.
         journal.sync().map_err(|error| format!("the journal cannot be synced: {error}"))?;
         let records: Vec<Record> = scan.records.into_iter().map(|stamped| stamped.record).collect();
+        self.outside.checker.on_reading(&records)?;
         let folded = Durable::fold(&records);
         let mut queue = Queue::new(self.config.clone(), records, now);
         if queue.durable() != &folded {
@@ -233,7 +234,10 @@ fn config(rng: &mut Rng) -> Config {
             margin: Mib::new(rng.between(0, 1) * 512),
             exclusive: rng.chance(0.1),
             spike_buffer: ratio(0.10),
-            thresholds: allocation::Thresholds::default(),
+            thresholds: allocation::Thresholds {
+                memory: rng.chance(0.3).then(|| ratio(0.8)),
+                load: rng.chance(0.2).then(|| ratio(0.8)),
+            },
         },
         tolerance: ratio(0.10),
         oom_retries: rng.between(0, 2),

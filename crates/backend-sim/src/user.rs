@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::queue::Ask;
+use engine::queue::{Ask, StateEdit};
 use jobspec::JobsFile;
 use model::{GpuIndex, JobNo};
 
@@ -75,6 +75,18 @@ impl User {
         } else {
             format!("[{}] job {}", attributes.join(" "), self.made)
         }
+    }
+
+    /// What somebody writes into the state file, now and then.
+    pub(crate) fn edit_state(&mut self) -> Option<StateEdit> {
+        if !self.rng.chance(0.25) {
+            return None;
+        }
+        Some(match self.rng.between(0, 4) {
+            0 => StateEdit::Removed,
+            1 => StateEdit::Unreadable("it is no JSON object".to_owned()),
+            _ => StateEdit::Paused((0..=self.gpus).filter(|_| self.rng.chance(0.4)).collect()),
+        })
     }
 
     /// Something that people ask of a queue.

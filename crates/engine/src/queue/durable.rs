@@ -146,6 +146,8 @@ impl Durable {
             Record::Oom { key, next_vram, alone, .. } => {
                 if let Some(job) = self.jobs.get_mut(key) {
                     job.ooms += 1;
+                    // It was started this time.
+                    job.not_started = 0;
                     job.next = Some(NextVram { vram: *next_vram, alone: *alone });
                     job.phase = Phase::Waiting;
                     self.bumped.insert(job.no);
@@ -205,5 +207,45 @@ impl Job {
     pub fn alone(&self, begun: &Begun) -> bool {
         let is_undeclared = begun.declared.is_none() && begun.share.is_none();
         is_undeclared || self.next.is_some_and(|next| next.alone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> JobKey {
+        JobKey::new([7; 6], 0)
+    }
+
+    fn started(attempt: u32) -> Record {
+        let (key, no, gpus) = (key(), JobNo(1), vec![GpuIndex(0)]);
+        Record::Started { key, no, attempt, gpus, declared: None, share: None, command: String::new() }
+    }
+
+    #[test]
+    fn attempts_that_could_not_be_started_count_in_a_row() {
+        let failed = |attempt| Record::NotStarted { key: key(), attempt, why: String::new() };
+        let oom = Record::Oom { key: key(), attempt: 3, next_vram: None, alone: true };
+        let records = [started(1), failed(1), started(2), failed(2), started(3), oom, started(4), failed(4)];
+        let counts = (1..=records.len()).map(|count| Durable::fold(&records[..count]));
+        let counts: Vec<u32> = counts.map(|durable| durable.job(key()).unwrap().not_started).collect();
+        assert_eq!(counts, [0, 1, 1, 2, 2, 0, 0, 1]);
+    }
+
+    #[track_caller]
+    fn check_cancelled(records: &[Record], expect: bool) {
+        let durable = Durable::fold(records);
+        let Phase::Running(begun) = &durable.job(key()).unwrap().phase else { panic!("{durable:?}") };
+        assert_eq!(begun.cancelled, expect);
+    }
+
+    #[test]
+    fn a_cancel_is_of_one_attempt() {
+        let cancel = || Record::Cancelling { key: key(), attempt: 1 };
+        let interrupted = Record::Interrupted { key: key(), attempt: 1 };
+        check_cancelled(&[started(1)], false);
+        check_cancelled(&[started(1), cancel()], true);
+        check_cancelled(&[started(1), interrupted, started(2), cancel()], false);
     }
 }

@@ -1,6 +1,7 @@
 //! What is written where.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
@@ -35,6 +36,8 @@ fn the_scheduler_keeps_a_log_and_each_job_its_own() {
     let running = place.started(&[]);
     running.wait_for("queue drained");
     let log = place.read("gpu_scheduler.log");
+    let mode = place.path("gpu_scheduler.log").metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "there are commands in it");
     assert!(log.contains("] job 1 finished [OK]") && log.contains("] job 2 finished [EXIT 3]"), "{log}");
     let year = &log[..6];
     assert!(year.starts_with("[20"), "its lines have a date: {log}");
