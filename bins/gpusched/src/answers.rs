@@ -19,6 +19,9 @@ pub fn text(answer: &Answer) -> String {
         Answer::WaitsAgain(no) => format!("job {no} waits to be run again"),
         Answer::Waits(no) => format!("job {no} waits already, and starts as soon as there is room"),
         Answer::Runs(no) => format!("job {no} runs; to run it anew, cancel it first"),
+        Answer::LineCancels(no) => {
+            format!("the line of job {no} says [cancel]; take that away to run it again")
+        }
         Answer::LineGone(no) => {
             format!("the line of job {no} is not in the jobs file any more; put it back to run it again")
         }

@@ -145,12 +145,12 @@ mod tests {
         let (reader, writer) = UnixStream::pair().unwrap();
         let (outflow, mut outlet) = to(writer, 10).unwrap();
         let text = vec![b'x'; 1 << 16];
-        for _ in 0..1000 {
+        // Until the socket is full, and what waits for it as well.
+        while outlet.left_out < 100 {
             assert_eq!(outlet.write(&text).unwrap(), text.len());
+            thread::sleep(Duration::from_millis(1));
         }
-        assert!(outlet.left_out > 900, "{}", outlet.left_out);
         let mut lines = BufReader::new(reader).lines();
-        let left_out = outlet.left_out;
         // What is read makes room, and then the gap is told.
         let reading = thread::spawn(move || lines.next().unwrap().unwrap());
         while outlet.left_out > 0 {
@@ -163,7 +163,6 @@ mod tests {
             told.starts_with("… ") && told.ends_with(" messages were left out: nobody read them"),
             "{told}"
         );
-        assert!(left_out > 0);
         drop(outlet);
         drop(outflow);
     }

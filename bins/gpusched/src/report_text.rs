@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use engine::queue::{Assessment, Ended, Report, Status, Summary, Urgency};
+use engine::queue::{Assessment, Ended, Interruption, Report, Status, Summary, Urgency};
 use model::{Exit, GpuIndex, JobNo, LaunchError, Mib, Ratio, SignedDuration};
 
 /// What the words need to know of the run besides the report itself.
@@ -79,12 +79,15 @@ impl Words {
                     "job {no} still runs from an earlier run (for {elapsed:.0}s) — looking after it again"
                 )
             }
-            Report::Requeued { no, by_us: true } => {
-                format!("job {no} was interrupted — it is run again next time")
-            }
-            Report::Requeued { no, by_us: false } => {
-                format!("job {no} was interrupted by a reboot or a crash — re-queuing")
-            }
+            Report::Requeued { no, by } => match by {
+                Interruption::Shutdown => format!("job {no} was interrupted — it is run again next time"),
+                Interruption::EarlierShutdown => {
+                    format!("job {no} was ended with the scheduler — re-queuing")
+                }
+                Interruption::Crash => {
+                    format!("job {no} was interrupted by a reboot or a crash — re-queuing")
+                }
+            },
             Report::NotStarted { no, why } => not_started(*no, why),
             Report::CouldNotStart { no, why, attempts, most, again_in } => {
                 could_not_start(*no, why, *attempts, *most, *again_in)
@@ -309,6 +312,7 @@ fn summary_lines(summary: &Summary) -> Vec<String> {
         format!("  failed: job {no} ({}{exit}) — {}", word(*status), shown(command))
     }));
     lines.extend(unread.iter().map(|why| {
+        let why = printable(why);
         format!("WARN  the jobs file could not be used at the end ({why}): its last changes were not run")
     }));
     lines

@@ -88,7 +88,7 @@ impl Checker {
             Record::Paused { gpus } => self.paused = gpus.iter().copied().collect(),
             Record::Oom { .. }
             | Record::Interrupted { .. }
-            | Record::Cancelling { .. }
+            | Record::Stopping { .. }
             | Record::NotStarted { .. }
             | Record::Left { .. } => {}
         }

@@ -163,7 +163,13 @@ impl Medium for FileMedium {
 /// When it could not be written; the old content then stays.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     let new = beside(path, ".tmp");
-    fs::write(&new, bytes).and_then(|()| fs::rename(&new, path)).map_err(|error| {
+    let replace = || {
+        fs::write(&new, bytes)?;
+        // Who may write it still may, where the file system knows of such things.
+        let _ = fs::metadata(path).and_then(|old| fs::set_permissions(&new, old.permissions()));
+        fs::rename(&new, path)
+    };
+    replace().map_err(|error| {
         let _ = remove(&new);
         PathError::of("write", path)(error)
     })
@@ -191,9 +197,11 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use tempfile::tempdir;
+
+    use super::*;
 
     #[test]
     fn what_is_appended_is_read_again() {
@@ -258,9 +266,12 @@ mod tests {
         atomic_write(&path, b"one").unwrap();
         atomic_write(&path, b"two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+        atomic_write(&path, b"three").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o664);
         let blocked = dir.path().join("directory");
         fs::create_dir(&blocked).unwrap();
-        assert!(atomic_write(&blocked, b"three").is_err());
+        assert!(atomic_write(&blocked, b"four").is_err());
         let left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");

@@ -276,9 +276,13 @@ fn earlier_runs() {
         &Report::Adopted { no: NO, elapsed: SignedDuration::from_secs(90) },
         "job 7 still runs from an earlier run (for 90s) — looking after it again",
     );
-    let requeued = |by_us| Report::Requeued { no: NO, by_us };
-    check(&requeued(false), "job 7 was interrupted by a reboot or a crash — re-queuing");
-    check(&requeued(true), "job 7 was interrupted — it is run again next time");
+    for (by, what) in [
+        (Interruption::Crash, "interrupted by a reboot or a crash — re-queuing"),
+        (Interruption::Shutdown, "interrupted — it is run again next time"),
+        (Interruption::EarlierShutdown, "ended with the scheduler — re-queuing"),
+    ] {
+        check(&Report::Requeued { no: NO, by }, &format!("job 7 was {what}"));
+    }
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub enum Answer {
     Waits(JobNo),
     /// The job still runs.
     Runs(JobNo),
+    /// The job's line says that it is cancelled.
+    LineCancels(JobNo),
     /// The job's line is not in the jobs file any more.
     LineGone(JobNo),
     /// There is no such job.
@@ -97,6 +99,7 @@ impl Answer {
             Self::NoSuchGpu(..)
             | Self::IsOver(..)
             | Self::Runs(_)
+            | Self::LineCancels(_)
             | Self::LineGone(_)
             | Self::NoSuchJob(_) => true,
         }
@@ -213,6 +216,9 @@ impl Queue {
             let is_known = self.durable.jobs().any(|(_, job)| job.no == no);
             return if is_known { Answer::LineGone(no) } else { Answer::NoSuchJob(no) };
         };
+        if self.lines.file.attributes(line).cancel {
+            return Answer::LineCancels(no);
+        }
         let key = self.lines.key(line);
         let granted = self.durable.job(key).and_then(|job| job.retried.as_deref()) == Some(request);
         if self.lines.entry(line).state == LineState::Waiting {

@@ -82,7 +82,7 @@ impl Queue {
             declared: request.vram,
             share: request.gpus.part().filter(|_| !request.alone),
             command: self.lines.file.command(line).to_owned(),
-            cancelled: false,
+            stopping: None,
         };
         let launch = self.launch(attempt, line, &gpus);
         self.lines.take_waiting(request, line);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{AttemptId, Exit, GpuIndex, GpuSet, JobKey, JobNo, Mib, Share};
 use policy::NextVram;
 
-use crate::queue::{Record, Status};
+use crate::queue::{Record, Status, Stopping};
 
 /// All that the journal says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -69,8 +69,8 @@ pub struct Begun {
     pub share: Option<Share>,
     /// Its command.
     pub command: String,
-    /// Whether it is to end because the job was cancelled.
-    pub cancelled: bool,
+    /// Why it is to end before its time, if it is.
+    pub stopping: Option<Stopping>,
 }
 
 impl Job {
@@ -138,7 +138,7 @@ impl Durable {
             }
             Record::Started { key, no, attempt, gpus, declared, share, command } => {
                 let (gpus, command) = (gpus.clone(), command.clone());
-                let begun = Begun { gpus, declared: *declared, share: *share, command, cancelled: false };
+                let begun = Begun { gpus, declared: *declared, share: *share, command, stopping: None };
                 let job = self.job_mut(*key, *no);
                 job.attempts = *attempt;
                 job.phase = Phase::Running(Box::new(begun));
@@ -164,11 +164,11 @@ impl Durable {
                     job.phase = Phase::Waiting;
                 }
             }
-            Record::Cancelling { key, attempt } => {
+            Record::Stopping { key, attempt, why } => {
                 if let Some(job) = self.jobs.get_mut(key).filter(|job| job.attempts == *attempt)
                     && let Phase::Running(begun) = &mut job.phase
                 {
-                    begun.cancelled = true;
+                    begun.stopping = Some(*why);
                 }
             }
             Record::Done { key, no, status, exit, why, .. } => {
@@ -234,18 +234,20 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_cancelled(records: &[Record], expect: bool) {
+    fn check_stopping(records: &[Record], expect: Option<Stopping>) {
         let durable = Durable::fold(records);
         let Phase::Running(begun) = &durable.job(key()).unwrap().phase else { panic!("{durable:?}") };
-        assert_eq!(begun.cancelled, expect);
+        assert_eq!(begun.stopping, expect);
     }
 
     #[test]
-    fn a_cancel_is_of_one_attempt() {
-        let cancel = || Record::Cancelling { key: key(), attempt: 1 };
+    fn an_attempt_is_stopped_and_no_later_one() {
+        let stopping = |why| Record::Stopping { key: key(), attempt: 1, why };
+        let (shutdown, cancel) = (stopping(Stopping::Shutdown), stopping(Stopping::Cancel));
         let interrupted = Record::Interrupted { key: key(), attempt: 1 };
-        check_cancelled(&[started(1)], false);
-        check_cancelled(&[started(1), cancel()], true);
-        check_cancelled(&[started(1), interrupted, started(2), cancel()], false);
+        check_stopping(&[started(1)], None);
+        check_stopping(&[started(1), shutdown.clone()], Some(Stopping::Shutdown));
+        check_stopping(&[started(1), shutdown, cancel.clone()], Some(Stopping::Cancel));
+        check_stopping(&[started(1), interrupted, started(2), cancel], None);
     }
 }

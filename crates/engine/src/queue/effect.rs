@@ -7,6 +7,7 @@ use model::{
     StopSignal, Timestamp,
 };
 use policy::Assessment;
+use serde::{Deserialize, Serialize};
 
 use crate::queue::{Answer, Status};
 
@@ -108,13 +109,14 @@ pub struct BoardRunning {
 }
 
 /// Why a job is being stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stopping {
-    /// Its line says `cancel`.
+    /// It was cancelled, and is not to be run again.
     Cancel,
     /// It has had its `timeout`.
     Timeout,
-    /// The scheduler was told to end its jobs.
+    /// The scheduler was told to end its jobs; the next one runs it again.
     Shutdown,
 }
 

@@ -61,6 +61,13 @@ pub(super) struct Stop {
     pub(super) killed: bool,
 }
 
+impl Stop {
+    /// One that begins `now` and may take as long as the `grace`.
+    pub(super) fn after(grace: SignedDuration, why: Stopping, now: Timestamp) -> Self {
+        Self { why, kill_at: now + grace, killed: false }
+    }
+}
+
 /// A running mean.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mean {
@@ -91,7 +98,7 @@ pub(super) struct Lingering {
 
 impl Live {
     /// An attempt the journal says was begun. Its line, if it still has one,
-    /// says the rest. One that was being cancelled still is, and has the `grace`
+    /// says the rest. One that was being stopped still is, and has the `grace`
     /// anew: it may not have heard of it.
     pub(super) fn recovered(
         attempt: AttemptId,
@@ -101,8 +108,7 @@ impl Live {
         grace: SignedDuration,
     ) -> Self {
         let alone = job.alone(&begun);
-        let stop = Stop { why: Stopping::Cancel, kill_at: now + grace, killed: false };
-        let stop = begun.cancelled.then_some(stop);
+        let stop = begun.stopping.map(|why| Stop::after(grace, why, now));
         Self { stop, ..Self::new(attempt, job.no, begun, alone, Known::Recovered, now) }
     }
 

@@ -36,4 +36,4 @@ pub use event::{Event, Unreadable, Urgency};
 pub use machine::{Config, LaunchAttempts, Outcome, Patience, Queue};
 pub use policy::{Assessment, Backoff, NextVram, TAIL_BYTES};
 pub use records::{Record, Status};
-pub use report::{Ended, Report, Summary};
+pub use report::{Ended, Interruption, Report, Summary};

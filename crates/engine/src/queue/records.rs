@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use model::{Exit, GpuIndex, JobKey, JobNo, Mib, Share};
 use serde::{Deserialize, Serialize};
 
+use crate::queue::Stopping;
+
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -64,12 +66,14 @@ pub enum Record {
         /// The attempt.
         attempt: u32,
     },
-    /// A running attempt is to end, and the job is not to be run again.
-    Cancelling {
+    /// A running attempt is to end before its time.
+    Stopping {
         /// The job.
         key: JobKey,
         /// The attempt.
         attempt: u32,
+        /// Why, and so what becomes of the job.
+        why: Stopping,
     },
     /// The job is over.
     Done {

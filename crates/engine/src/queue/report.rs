@@ -139,13 +139,12 @@ pub enum Report {
         /// For how long it has run.
         elapsed: SignedDuration,
     },
-    /// An attempt was interrupted (the machine was rebooted, the scheduler was
-    /// told to end its jobs, or it was never started) and the job waits again.
+    /// An attempt was interrupted and the job waits again.
     Requeued {
         /// The job.
         no: JobNo,
-        /// Whether it was the scheduler that ended it.
-        by_us: bool,
+        /// By what.
+        by: Interruption,
     },
     /// An attempt was perhaps not started. The job waits again once the host has
     /// ruled the attempt out.
@@ -270,6 +269,17 @@ pub enum Report {
     },
     /// All is over.
     Summary(Summary),
+}
+
+/// What an attempt was interrupted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// The machine was rebooted, or something was killed before it began.
+    Crash,
+    /// This scheduler, which ends and was told to end its jobs.
+    Shutdown,
+    /// An earlier scheduler that was told so.
+    EarlierShutdown,
 }
 
 /// A job that is over.

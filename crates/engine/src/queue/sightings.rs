@@ -9,9 +9,11 @@ use model::{
 use policy::{NextVram, Stopped, Verdict};
 
 use crate::queue::lines::LineState;
-use crate::queue::live::{Known, Lingering, Live};
+use crate::queue::live::{Known, Lingering, Live, Stop};
 use crate::queue::machine::{Queue, Rest, Turn};
-use crate::queue::{Assessment, BoardDone, Effect, Ended, LaunchAttempts, Record, Report, Status, Stopping};
+use crate::queue::{
+    Assessment, BoardDone, Effect, Ended, Interruption, LaunchAttempts, Record, Report, Status, Stopping,
+};
 
 /// How long to wait before the job host is asked again for what it did not do.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
@@ -133,8 +135,14 @@ impl Queue {
     fn requeue_interrupted(&mut self, live: &Live, turn: &mut Turn) {
         let AttemptId { key, attempt } = live.attempt;
         self.commit(Record::Interrupted { key, attempt }, turn);
-        let by_us = live.stop.is_some_and(|stop| stop.why == Stopping::Shutdown);
-        turn.report(Report::Requeued { no: live.no, by_us });
+        let by = match live.stop {
+            Some(Stop { why: Stopping::Shutdown, .. }) if self.interrupted.is_some() => {
+                Interruption::Shutdown
+            }
+            Some(Stop { why: Stopping::Shutdown, .. }) => Interruption::EarlierShutdown,
+            Some(_) | None => Interruption::Crash,
+        };
+        turn.report(Report::Requeued { no: live.no, by });
         self.put_back(live);
     }
 

@@ -21,7 +21,9 @@ impl Queue {
         for no in running {
             match urgency {
                 Urgency::Leave => {}
-                Urgency::Stop => self.stop(no, Stopping::Shutdown, turn),
+                Urgency::Stop => {
+                    self.stop(no, Stopping::Shutdown, turn);
+                }
                 Urgency::Kill => {
                     self.stop(no, Stopping::Shutdown, turn);
                     self.kill(no, turn);
@@ -32,26 +34,27 @@ impl Queue {
 
     /// Ends a job that runs, for good: who asked for that need not ask again.
     pub(super) fn cancel_running(&mut self, no: JobNo, turn: &mut Turn) {
-        let Some(live) = self.live.get_mut(&no) else { return };
-        match &mut live.stop {
-            None => {}
-            // It was to be run again by the next scheduler.
-            Some(stop) if stop.why == Stopping::Shutdown => stop.why = Stopping::Cancel,
-            Some(_) => return,
+        if self.stop(no, Stopping::Cancel, turn) {
+            turn.report(Report::Cancelling { no });
         }
-        let AttemptId { key, attempt } = live.attempt;
-        self.commit(Record::Cancelling { key, attempt }, turn);
-        turn.report(Report::Cancelling { no });
-        self.stop(no, Stopping::Cancel, turn);
     }
 
-    fn stop(&mut self, no: JobNo, why: Stopping, turn: &mut Turn) {
-        let Some(live) = self.live.get_mut(&no) else { return };
-        if live.stop.is_none() {
-            live.stop = Some(Stop { why, kill_at: turn.now + self.config.grace, killed: false });
-            turn.perform(Effect::Signal { attempt: live.attempt, signal: StopSignal::Term });
-            self.board.stale = true;
+    /// Whether that is news: a job is stopped once.
+    fn stop(&mut self, no: JobNo, why: Stopping, turn: &mut Turn) -> bool {
+        let Some(live) = self.live.get_mut(&no) else { return false };
+        match &mut live.stop {
+            None => {
+                live.stop = Some(Stop::after(self.config.grace, why, turn.now));
+                turn.perform(Effect::Signal { attempt: live.attempt, signal: StopSignal::Term });
+            }
+            // The next scheduler was to run it again.
+            Some(stop) if stop.why == Stopping::Shutdown && why == Stopping::Cancel => stop.why = why,
+            Some(_) => return false,
         }
+        let AttemptId { key, attempt } = live.attempt;
+        self.commit(Record::Stopping { key, attempt, why }, turn);
+        self.board.stale = true;
+        true
     }
 
     fn kill(&mut self, no: JobNo, turn: &mut Turn) {

@@ -92,6 +92,40 @@ fn a_cancel_outlives_the_scheduler_that_granted_it() {
 }
 
 #[test]
+fn jobs_that_were_being_ended_are_run_again_though_the_scheduler_was_killed() {
+    // Ends by itself, the first time with a failure that is none of its own.
+    let end = "[ $(wc -l < ran) = 2 ]";
+    let place = Place::new(&format!("trap 'echo told >> told' TERM; echo a >> ran; {WAIT}; {end}\n"));
+    let running = place.started(&[]);
+    wait_until("the job runs", LONG, || place.read("ran") == "a\n");
+    running.signal("INT");
+    wait_until("it was told", LONG, || is_there(&place.path("told")));
+    running.signal("KILL");
+    running.wait();
+    place.write("go", "");
+    let running = place.started(&[]);
+    running.wait_for("job 1 was ended with the scheduler — re-queuing");
+    running.wait_for("job 1 finished [OK]");
+    running.wait_for("queue drained");
+    drop(running);
+    assert_eq!(place.read("ran"), "a\na\n");
+}
+
+#[test]
+fn what_its_line_cancels_is_not_run_again() {
+    let place = Place::new("[cancel] echo a >> ran\n");
+    let running = place.started(&[]);
+    running.wait_for("queue drained");
+    let refused = place.ask(&["retry", "1"]);
+    assert!(refused.exits(1).err.contains("the line of job 1 says [cancel]"), "{}", refused.err);
+    place.edit("echo a >> ran\n");
+    wait_until("it may run", LONG, || place.ask(&["retry", "1"]).out.contains("waits to be run again"));
+    running.wait_for("job 1 finished [OK]");
+    drop(running);
+    assert_eq!(place.read("ran"), "a\n");
+}
+
+#[test]
 fn a_failed_job_runs_again_only_when_asked() {
     let place = Place::new("echo a >> ran; [ -e good ]\n");
     let running = place.started(&["--monitor-interval", "0.1"]);

@@ -33,7 +33,7 @@ fn short(records: &[Record]) -> String {
             | Record::NotStarted { .. }
             | Record::Retried { .. }
             | Record::Paused { .. }
-            | Record::Cancelling { .. } => panic!("{record:?}"),
+            | Record::Stopping { .. } => panic!("{record:?}"),
         };
         writeln!(out, "{line}").unwrap();
     }
