@@ -95,7 +95,7 @@ impl Life {
         for _ in 0..shape.between(0, 12) {
             outside.plan_edit(began + millis(shape.between(0, 3_600_000)));
         }
-        for _ in 0..shape.between(0, 8) {
+        for _ in 0..shape.between(0, 24) {
             outside.plan_ask(began + millis(shape.between(0, 3_600_000)));
         }
         outside.plan(began + millis(shape.between(0, 60_000)), Happening::StrangersStir);

@@ -132,7 +132,10 @@ impl World<Queue> for SimWorld<'_> {
                 if matches!(answer, Answer::WaitsAgain(_)) {
                     self.outside.mark("a job is run again because somebody asked");
                 }
-                self.outside.mailbox.remove(&id);
+                // The request goes after its answer has come.
+                if !self.may_crash() {
+                    self.outside.mailbox.remove(&id);
+                }
             }
             Effect::PublishBoard(_) => {}
         }
