@@ -132,9 +132,13 @@ pub(crate) fn submission_not_run(error: &CommandError) -> SubmitError {
     }
 }
 
-/// Whether the controller has said that it knows no such job.
+/// Whether the controller has said that it knows no such job. Of a task that an
+/// array has not (any more), `scontrol` says so on standard output (seen).
 pub(crate) fn is_no_such_job(output: &CommandOutput) -> bool {
+    let no_task = |line: &str| line.starts_with("Job ") && line.trim_end().ends_with(" not found");
     output.stderr.contains("Invalid job id specified")
+        || output.stdout.lines().chain(output.stderr.lines()).any(no_task)
+            && !output.stdout.contains("JobId=")
 }
 
 /// Whether it was said that the job is over.

@@ -9,7 +9,8 @@ use crate::Timestamp;
 ///
 /// A job that is not in it is not known to the controller: it ended longer ago, or
 /// never was. That is a fact; that the controller could not be asked is another,
-/// and no view.
+/// and no view. A task of an array that was cancelled before it started leaves no
+/// record of its own: it is gone at once, while its array is there (seen).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueView {
     /// The records, as they were listed.
