@@ -1,8 +1,11 @@
 //! What the commands of Slurm complain about, and what that means.
 //!
 //! Exit codes tell little: 1 is said of refusals and of controllers that do not
-//! answer alike. The words do. Those of the controller's answers are the same in
-//! all versions from 20.11 to 26.05 as far as they were seen.
+//! answer alike. The words do; they are the same in all versions from 20.11 to
+//! 26.05. Most of those below were seen, the others are the texts that Slurm has for
+//! its error numbers (`slurm_strerror(3)`). Words that are not among them make a
+//! submission ambiguous, which costs a look at the queue: `Unspecified error` is one,
+//! since plugins refuse by it, and who knows what else.
 
 use backend::{CommandError, CommandOutput};
 use model::slurm::{Refusal, SubmitError};
@@ -26,79 +29,67 @@ const UNANSWERED: [&str; 9] = [
 
 /// The request never left this machine, or was turned away as a whole. A
 /// connection that is not made carries no request.
-const UNREACHABLE: [&str; 6] = [
+const UNREACHABLE: [&str; 5] = [
     "Unable to contact slurm controller (connect failure)",
     "Unable to resolve",
     "Munge encode failed",
     "Could not establish a configuration source",
     "Slurm backup controller in standby mode",
-    "Unable to establish controller machine",
 ];
 
-/// Refused for now. Limits on the number of jobs, and what is closed or down.
-const REFUSED_FOR_NOW: [&str; 12] = [
+/// Refused for now: limits on the number of jobs, and what is closed or down.
+const REFUSED_FOR_NOW: [&str; 8] = [
     "MaxSubmitJob",
     "GrpSubmitJob",
     "Required partition not available (inactive or drain)",
     "Required node not available (down, drained or reserved)",
     "Requested nodes are busy",
+    "Requested reservation not usable now",
     "Slurm temporarily unable to accept job",
     "Slurm job queue full",
-    "Resource temporarily unavailable",
-    "Access to reservation denied",
-    "Requested reservation not usable now",
-    "Requested partition configuration not available now",
-    "Reached server per-user request limit",
 ];
 
 /// Refused for good: the same request is refused again until somebody changes it
 /// or the cluster.
-const REFUSED: [&str; 45] = [
-    "Invalid partition name specified",
-    "Invalid qos specification",
-    "Invalid account or account/partition combination specified",
-    "User's group not permitted to use this partition",
-    "Job's account not permitted to use this partition",
-    "Job's QOS not permitted to use this partition",
-    "Requested node configuration is not available",
-    "Requested time limit is invalid",
-    "Requested operation is presently disabled",
-    "Requested operation not supported",
-    "Requested partition not available",
-    "Requested reservation is invalid",
-    "Requested nodes not in this partition",
-    "Job violates accounting/QOS policy",
-    "Job dependency problem",
-    "Invalid generic resource (gres) specification",
+const REFUSED: [&str; 38] = [
+    "Access/permission denied",
+    "Access denied to requested reservation",
+    "Batch script contains DOS line breaks",
+    "Batch script is empty",
+    "Burst Buffer request invalid",
+    "Invalid --",
     "Invalid Trackable RESource (TRES) specification",
+    "Invalid account or account/partition combination specified",
     "Invalid feature specification",
-    "Invalid node name specified",
-    "Invalid node count specified",
+    "Invalid generic resource (gres) specification",
+    "Invalid group id",
     "Invalid job array specification",
     "Invalid license specification",
-    "Invalid wckey specification",
-    "Invalid job constraint",
-    "Invalid specification for",
-    "Invalid burst buffer",
-    "Invalid time specified",
+    "Invalid node name specified",
+    "Invalid partition name specified",
+    "Invalid qos specification",
     "Invalid user id",
-    "Invalid group id",
-    "Invalid cluster name",
-    "Node count specification invalid",
-    "More processors requested than permitted",
+    "Invalid wckey specification",
+    "Job dependency problem",
+    "Job violates accounting/QOS policy",
+    "Job's QOS not permitted to use this partition",
+    "Job's account not permitted to use this partition",
     "Memory required by task is not available",
+    "More processors requested than permitted",
     "No partition specified or system default partition",
-    "Access/permission denied",
+    "Node count specification invalid",
     "Pathname of a file, directory or other parameter too long",
-    "Unable to open file",
-    "Batch script is empty",
+    "Requested node configuration is not available",
+    "Requested nodes not in this partition",
+    "Requested operation is presently disabled",
+    "Requested reservation is invalid",
+    "Requested time limit is invalid",
     "This does not look like a batch script",
-    "Batch script contains DOS line breaks",
-    "Missing script",
-    "Invalid --",
-    "unrecognized option",
-    "requires an argument",
+    "Unable to open file",
+    "User's group not permitted to use this partition",
     "invalid option",
+    "requires an argument",
+    "unrecognized option",
 ];
 
 /// What came of a submission whose `sbatch` named no job.

@@ -198,6 +198,32 @@ mod tests {
         }
     }
 
+    /// What 22.05 answered to just what we ask.
+    #[test]
+    fn as_it_is_asked() {
+        let view = answer(include_str!("../fixtures/22/sacct_asked.txt")).unwrap();
+        let shown: Vec<_> = view.runs.iter().map(|run| format!("{} {}", run.id, run.state)).collect();
+        let expect = [
+            "1 FAILED",
+            "3 REQUEUED",
+            "4+0 COMPLETED",
+            "4+1 COMPLETED",
+            "2 CANCELLED by 0",
+            "3 CANCELLED by 0",
+        ];
+        assert_eq!(shown, expect);
+        let ([first, requeued, ..], array) = (&view.runs[..], &view.runs[4]) else { panic!() };
+        // The comment was given a separator, which moves the rest into the name.
+        assert_eq!((&*first.comment, first.submit_line.as_deref()), ("line\ntok:5", Some("z")));
+        assert_eq!(view.tagged("t:9:1").count(), 1);
+        assert_eq!(requeued.elapsed, Some(SignedDuration::from_secs(4)));
+        assert_eq!(requeued.end.unwrap().duration_since(requeued.start.unwrap()).as_secs(), 4);
+        let line = "sbatch --parsable -p cpu --wrap=sleep 100 -o /dev/null";
+        assert_eq!(requeued.submit_line.as_deref(), Some(line));
+        assert_eq!(array.rest.as_ref().unwrap().to_string(), "1,3");
+        assert!(view.runs[5].start.is_none() && view.runs[5].end.is_some());
+    }
+
     #[test]
     fn every_state_that_was_seen_is_known() {
         for (version, _, text) in ANSWERS {

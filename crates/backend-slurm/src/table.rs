@@ -5,6 +5,8 @@
 //! with free text come last, and a line begins a record only if it has all the
 //! others; any other line is the next one of a text.
 
+use backend::MOST_OUTPUT;
+
 /// What separates fields: a control character that is in no sane name. Accepted by
 /// `squeue -O` and `sacct --delimiter` from 20.11 to 26.05 (seen).
 pub(crate) const SEPARATOR: char = '\u{1f}';
@@ -53,6 +55,9 @@ const MOST_REPEATED: usize = 80;
 /// The records of an answer. A record too few would be a job that is taken for
 /// gone, so an answer that is not understood as a whole is an error.
 pub(crate) fn rows<'a>(text: &'a str, columns: Columns<'a>) -> Result<Vec<Row<'a>>, AnswerError> {
+    if text.len() >= MOST_OUTPUT {
+        return Err(AnswerError::Cut);
+    }
     let Some(text) = text.strip_suffix('\n') else {
         return if text.is_empty() { Ok(Vec::new()) } else { Err(AnswerError::Cut) };
     };
@@ -160,6 +165,8 @@ mod tests {
     #[test]
     fn answers_that_are_not_whole() {
         check("1~R~c~n", Err(AnswerError::Cut));
+        let long = "1~R~c~n\n".repeat(MOST_OUTPUT / 8);
+        assert_eq!(rows(&long.replace('~', "\u{1f}"), COLUMNS).err(), Some(AnswerError::Cut));
         check("slurm: hello\n1~R~c~n\n", Err(AnswerError::Stray("slurm: hello".to_owned())));
         check("1~R~c\n2~R~c~n\n", Err(AnswerError::Torn("1\u{1f}R\u{1f}c".to_owned())));
     }

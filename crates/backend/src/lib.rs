@@ -12,4 +12,4 @@ mod runner;
 pub use cluster::ClusterBackend;
 pub use gpu::GpuBackend;
 pub use host::JobHost;
-pub use runner::{CommandError, CommandOutput, Runner, Surroundings};
+pub use runner::{CommandError, CommandOutput, MOST_OUTPUT, Runner, Surroundings};

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+/// How much of each stream of a program a runner keeps, in bytes. An answer of that
+/// size may have no end.
+pub const MOST_OUTPUT: usize = 16 << 20;
+
 /// Runs outside programs for the backends, so that they need no processes of
 /// their own and tests can answer in the program's place.
 pub trait Runner: Send {
@@ -55,9 +59,9 @@ impl fmt::Debug for Surroundings {
 pub struct CommandOutput {
     /// Its exit code; nothing where a signal ended it.
     pub code: Option<i32>,
-    /// Standard output; what was not UTF-8 is replaced.
+    /// Standard output, [`MOST_OUTPUT`] at most; what was not UTF-8 is replaced.
     pub stdout: String,
-    /// Standard error; what was not UTF-8 is replaced.
+    /// Standard error, [`MOST_OUTPUT`] at most; what was not UTF-8 is replaced.
     pub stderr: String,
 }
 

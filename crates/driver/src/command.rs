@@ -9,15 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use backend::{CommandError, CommandOutput, Runner, Surroundings};
+use backend::{CommandError, CommandOutput, MOST_OUTPUT, Runner, Surroundings};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
 use crate::medium::words;
-
-/// How much of each stream is kept; the rest is read and dropped, so that the
-/// program is not held up.
-const MOST_BYTES: usize = 16 << 20;
 
 /// How often a program whose output is silent is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -225,7 +221,8 @@ impl<P: Read> Drain<P> {
         match pipe.read(&mut buffer) {
             Ok(0) => self.pipe = None,
             Ok(count) => {
-                let kept = count.min(MOST_BYTES - self.bytes.len());
+                // The rest is read and dropped, so that the program is not held up.
+                let kept = count.min(MOST_OUTPUT - self.bytes.len());
                 self.bytes.extend_from_slice(&buffer[..kept]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -335,7 +332,7 @@ mod tests {
     #[test]
     fn output_without_end_is_cut() {
         let output = sh("head -c 20000000 /dev/zero; echo end >&2", AMPLE).unwrap();
-        assert_eq!((output.stdout.len(), output.stderr.as_str()), (MOST_BYTES, "end\n"));
+        assert_eq!((output.stdout.len(), output.stderr.as_str()), (MOST_OUTPUT, "end\n"));
         check_times_out("cat /dev/zero");
     }
 

@@ -71,7 +71,7 @@ pub enum JobState {
     Deadline,
     /// It was cancelled.
     Cancelled {
-        /// By whom; only accounting tells, and only since 20.11.
+        /// By whom; only accounting tells (seen), where it tells at all.
         by: Option<Uid>,
     },
     /// Another cluster of the federation has started it.
