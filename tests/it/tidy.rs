@@ -19,6 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("backend", &["model"]),
     ("backend-nvsmi", &["backend", "model"]),
     ("backend-sim", &["backend", "engine", "allocation", "jobspec", "journal", "model"]),
+    ("backend-slurm", &["backend", "model"]),
     ("driver", &["backend", "engine", "jobspec", "journal", "model"]),
 ];
 

@@ -95,7 +95,7 @@ fn read<T>(
 mod tests {
     use std::collections::VecDeque;
 
-    use backend::CommandError;
+    use backend::{CommandError, Surroundings};
 
     use super::*;
 
@@ -123,6 +123,15 @@ mod tests {
             };
             let program = argv[0].to_owned();
             answer.map(output).ok_or(CommandError::TimedOut { program, seconds: timeout.as_secs() })
+        }
+
+        fn run_in(
+            &mut self,
+            _: &Surroundings,
+            argv: &[&str],
+            timeout: Duration,
+        ) -> Result<CommandOutput, CommandError> {
+            self.run(argv, timeout)
         }
     }
 

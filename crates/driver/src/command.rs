@@ -1,21 +1,19 @@
 //! Runs outside programs for their output, bounded in time and size.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use backend::{CommandError, CommandOutput, Runner};
+use backend::{CommandError, CommandOutput, MOST_OUTPUT, Runner, Surroundings};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
 use crate::medium::words;
-
-/// How much of each stream is kept; the rest is read and dropped, so that the
-/// program is not held up.
-const MOST_BYTES: usize = 16 << 20;
 
 /// How often a program whose output is silent is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -30,8 +28,8 @@ const DYING: Duration = Duration::from_millis(700);
 
 /// Runs programs as processes of this machine.
 ///
-/// Each runs in a process group of its own, with empty input and `LC_ALL=C`;
-/// when its time is up, the whole group is killed. Of each stream 16 MiB are
+/// Each runs in a process group of its own, with empty input; when its time is
+/// up, the whole group is killed. Of each stream 16 MiB are
 /// kept. A call takes at most a second longer than its timeout, even when a
 /// process the program started keeps the output open.
 ///
@@ -44,18 +42,24 @@ pub struct Commands {
 
 impl Runner for Commands {
     fn run(&mut self, argv: &[&str], timeout: Duration) -> Result<CommandOutput, CommandError> {
-        let (program, arguments) = argv.split_first().ok_or_else(|| CommandError::Failed {
+        let variables = BTreeMap::from([("LC_ALL".into(), Some("C".into()))]);
+        self.run_in(&Surroundings { variables, ..Surroundings::default() }, argv, timeout)
+    }
+
+    fn run_in(
+        &mut self,
+        surroundings: &Surroundings,
+        argv: &[&str],
+        timeout: Duration,
+    ) -> Result<CommandOutput, CommandError> {
+        let (program, arguments) = argv.split_first().ok_or_else(|| CommandError::NotStarted {
             program: String::new(),
             why: "no program was named".to_owned(),
         })?;
         self.refuse_to_pile_up(program)?;
-        let failed =
-            |error: io::Error| CommandError::Failed { program: (*program).to_owned(), why: words(&error) };
         let deadline = Instant::now() + timeout;
-        let mut child = spawn(program, arguments).map_err(|error| {
-            let missing = error.kind() == io::ErrorKind::NotFound;
-            if missing { CommandError::NotFound { program: (*program).to_owned() } } else { failed(error) }
-        })?;
+        let mut child = spawn(program, arguments, surroundings)
+            .map_err(|error| not_started(program, surroundings, &error))?;
         match watch(&mut child, deadline) {
             Ok(Some(output)) => Ok(output),
             Ok(None) => {
@@ -65,7 +69,7 @@ impl Runner for Commands {
             }
             Err(error) => {
                 self.kill(program, child);
-                Err(failed(error))
+                Err(CommandError::Failed { program: (*program).to_owned(), why: words(&error) })
             }
         }
     }
@@ -76,7 +80,7 @@ impl Commands {
         self.unkillable.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
         match self.unkillable.iter().find(|(name, _)| name == program) {
             None => Ok(()),
-            Some((_, child)) => Err(CommandError::Failed {
+            Some((_, child)) => Err(CommandError::NotStarted {
                 program: program.to_owned(),
                 why: format!("process {} of an earlier call hangs and cannot be killed", child.id()),
             }),
@@ -101,15 +105,39 @@ impl Commands {
     }
 }
 
-fn spawn(program: &str, arguments: &[&str]) -> io::Result<Child> {
-    Command::new(program)
+fn spawn(program: &str, arguments: &[&str], surroundings: &Surroundings) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    if surroundings.bare {
+        command.env_clear();
+    }
+    for (name, value) in &surroundings.variables {
+        match value {
+            Some(value) => command.env(&**name, &**value),
+            None => command.env_remove(&**name),
+        };
+    }
+    if let Some(cwd) = &surroundings.cwd {
+        command.current_dir(&**cwd);
+    }
+    command
         .args(arguments)
-        .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
+}
+
+/// The system says the same of a program and of a directory that is not there.
+fn not_started(program: &str, surroundings: &Surroundings, error: &io::Error) -> CommandError {
+    let program = program.to_owned();
+    match &surroundings.cwd {
+        Some(cwd) if !Path::new(&**cwd).is_dir() => {
+            CommandError::NotStarted { program, why: format!("{cwd} is not a directory") }
+        }
+        _ if error.kind() == io::ErrorKind::NotFound => CommandError::NotFound { program },
+        _ => CommandError::NotStarted { program, why: words(error) },
+    }
 }
 
 /// Collects the output until the program has ended; nothing when that was not
@@ -193,7 +221,8 @@ impl<P: Read> Drain<P> {
         match pipe.read(&mut buffer) {
             Ok(0) => self.pipe = None,
             Ok(count) => {
-                let kept = count.min(MOST_BYTES - self.bytes.len());
+                // The rest is read and dropped, so that the program is not held up.
+                let kept = count.min(MOST_OUTPUT - self.bytes.len());
                 self.bytes.extend_from_slice(&buffer[..kept]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -263,6 +292,35 @@ mod tests {
         check("test $$ = $(ps -o pgid= -p $$) && echo leads", 0, "leads\n", "");
     }
 
+    #[track_caller]
+    fn check_in(surroundings: &Surroundings, script: &str, stdout: &str) {
+        let output = Commands::default().run_in(surroundings, &["/bin/sh", "-c", script], AMPLE).unwrap();
+        assert_eq!((output.code, output.stdout.as_str()), (Some(0), stdout), "{script}");
+    }
+
+    #[test]
+    fn other_surroundings() {
+        let dir = tempfile::tempdir().unwrap();
+        let cwd = dir.path().canonicalize().unwrap().display().to_string();
+        let variables = BTreeMap::from([("MINE".into(), Some("a b".into())), ("HOME".into(), None)]);
+        let around = Surroundings { cwd: Some(cwd.as_str().into()), bare: false, variables };
+        check_in(
+            &around,
+            "pwd; echo $MINE; echo ${HOME-none} ${PATH:+path}",
+            &format!("{cwd}\na b\nnone path\n"),
+        );
+        let bare = Surroundings { bare: true, ..around };
+        check_in(&bare, "/usr/bin/env | /bin/grep -v '^PWD=\\|^_=\\|^SHLVL='", "MINE=a b\n");
+        assert!(!format!("{bare:?}").contains("a b"));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there() {
+        let around = Surroundings { cwd: Some("/no/such".into()), ..Surroundings::default() };
+        let error = Commands::default().run_in(&around, &["true"], AMPLE).unwrap_err();
+        assert_eq!(error.to_string(), "cannot run true: /no/such is not a directory");
+    }
+
     #[test]
     fn much_output_on_both_streams() {
         let output = sh("head -c 1048576 /dev/zero; head -c 1048576 /dev/zero >&2", AMPLE).unwrap();
@@ -274,7 +332,7 @@ mod tests {
     #[test]
     fn output_without_end_is_cut() {
         let output = sh("head -c 20000000 /dev/zero; echo end >&2", AMPLE).unwrap();
-        assert_eq!((output.stdout.len(), output.stderr.as_str()), (MOST_BYTES, "end\n"));
+        assert_eq!((output.stdout.len(), output.stderr.as_str()), (MOST_OUTPUT, "end\n"));
         check_times_out("cat /dev/zero");
     }
 
@@ -325,7 +383,7 @@ mod tests {
     #[test]
     fn a_program_that_hangs_is_not_run_again_until_it_is_gone() {
         let mut commands = Commands::default();
-        let hanging = spawn("sleep", &["60"]).unwrap();
+        let hanging = spawn("sleep", &["60"], &Surroundings::default()).unwrap();
         let group = pid(&hanging).unwrap();
         commands.unkillable.push(("sleep".to_owned(), hanging));
         let again = commands.run(&["sleep", "0"], AMPLE).unwrap_err().to_string();

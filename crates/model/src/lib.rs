@@ -10,6 +10,7 @@ mod gpu_set;
 mod ids;
 mod need;
 mod ratio;
+pub mod slurm;
 
 pub use attempt::{
     AttemptSighting, Exit, Launch, LaunchError, LogPart, Presence, Setting, SignalError, StopSignal,
