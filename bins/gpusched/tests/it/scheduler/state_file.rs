@@ -5,7 +5,7 @@ use std::fs;
 use e2e::wait_until;
 use serde_json::Value;
 
-use crate::place::{LONG, Place, is_there};
+use crate::place::{LONG, Place, Running, is_there};
 
 const FILE: &str = "gpu_scheduler_state.json";
 
@@ -78,15 +78,20 @@ fn a_broken_edit_keeps_the_last_good_state() {
     wait_until("it is put right", LONG, || state(&place)["gpu_status"] == serde_json::json!([0.0, 0.0]));
 }
 
-#[test]
-fn deleting_the_state_file_clears_the_pauses() {
-    let place = Place::new("");
+fn with_both_paused(place: &Place) -> Running {
     let running = place.started(&[]);
     running.wait_for("queue drained");
     for gpu in ["0", "1"] {
         place.ask(&["pause", gpu]).exits(0);
     }
-    wait_until("it is published", LONG, || state(&place)["paused_gpus"] == Value::from(vec![0, 1]));
+    wait_until("it is published", LONG, || state(place)["paused_gpus"] == Value::from(vec![0, 1]));
+    running
+}
+
+#[test]
+fn deleting_the_state_file_clears_the_pauses() {
+    let place = Place::new("");
+    let running = with_both_paused(&place);
     fs::remove_file(place.path(FILE)).unwrap();
     running.wait_for("gpu 0 takes jobs again");
     running.wait_for("gpu 1 takes jobs again");
@@ -101,12 +106,7 @@ fn deleting_the_state_file_clears_the_pauses() {
 #[test]
 fn a_state_file_that_is_being_replaced_is_not_taken_for_a_removed_one() {
     let place = Place::new("");
-    let running = place.started(&[]);
-    running.wait_for("queue drained");
-    for gpu in ["0", "1"] {
-        place.ask(&["pause", gpu]).exits(0);
-    }
-    wait_until("it is published", LONG, || state(&place)["paused_gpus"] == Value::from(vec![0, 1]));
+    let running = with_both_paused(&place);
     place.edit("echo a > ran\n");
     wait_until("the job waits", LONG, || place.board().contains("GPU 0 is paused"));
     // Some editors move the old one away before they write the new one.

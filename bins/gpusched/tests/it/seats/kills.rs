@@ -88,15 +88,20 @@ fn the_keeper_is_killed_and_the_exit_code_is_known_all_the_same() {
     }
 }
 
+/// Starts the job, and kills the scheduler and the keeper.
+fn start_and_leave_alone(place: &Place, kind: SeatKind) {
+    let running = start(place, kind);
+    running.signal("KILL");
+    running.wait();
+    signal("KILL", place.keeper().unwrap());
+    wait_until("the keeper is gone", LONG, || !place.has_keeper());
+}
+
 #[test]
 fn a_job_that_ends_while_neither_scheduler_nor_keeper_is_there() {
     for kind in BOTH {
         let Some(place) = place(kind, PATIENT) else { continue };
-        let running = start(&place, kind);
-        running.signal("KILL");
-        running.wait();
-        signal("KILL", place.keeper().unwrap());
-        wait_until("the keeper is gone", LONG, || !place.has_keeper());
+        start_and_leave_alone(&place, kind);
         place.write("go", "");
         wait_until("the job ends", LONG, || sessions(&place).is_empty());
         place.start(queue(&place, kind, &[])).wait().exits(5).says("job 1 finished [EXIT 5]");
@@ -243,11 +248,7 @@ fn a_seat_that_stands_still_is_killed_after_its_job() {
 fn a_fresh_start_is_refused_while_a_session_lives() {
     for kind in BOTH {
         let Some(place) = place(kind, PATIENT) else { continue };
-        let running = start(&place, kind);
-        running.signal("KILL");
-        running.wait();
-        signal("KILL", place.keeper().unwrap());
-        wait_until("the keeper is gone", LONG, || !place.has_keeper());
+        start_and_leave_alone(&place, kind);
         let done = place.start(queue(&place, kind, &["--fresh"])).wait();
         done.exits(73);
         place.write("go", "");
