@@ -108,7 +108,7 @@ impl Queue {
     fn pending(&self, line: usize, request: &Request, why: Option<String>) -> BoardPending {
         let no = self.lines.entry(line).no;
         let ooms = match self.durable.next_vram(no, || self.lines.key(line)) {
-            Some(_) => self.durable.job(self.lines.key(line)).map_or(0, |job| job.ooms),
+            Some(_) => self.durable.job(self.lines.key(line)).map_or(0, |job| job.past().ooms),
             None => 0,
         };
         BoardPending {

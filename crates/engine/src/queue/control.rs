@@ -220,7 +220,7 @@ impl Queue {
             return Answer::LineCancels(no);
         }
         let key = self.lines.key(line);
-        let granted = self.durable.job(key).and_then(|job| job.retried.as_deref()) == Some(request);
+        let granted = self.durable.job(key).and_then(|job| job.past().retried.as_deref()) == Some(request);
         if self.lines.entry(line).state == LineState::Waiting {
             // Whoever asks does not want to wait for the next try.
             if let Some(line) = self.lines.deferred.remove(no) {

@@ -28,16 +28,23 @@ pub struct Job {
     pub no: JobNo,
     /// Attempts begun so far.
     pub attempts: u32,
-    /// Attempts that ran out of GPU memory so far.
+    /// What few jobs have: there may be a million of them.
+    past: Option<Box<Past>>,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// What earlier attempts of a job have left.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Past {
+    /// How many ran out of GPU memory so far.
     pub ooms: u32,
     /// What replaces the declaration of its line after such an attempt.
     pub next: Option<NextVram>,
-    /// Attempts in a row that could not be started.
+    /// How many in a row could not be started.
     pub not_started: u32,
-    /// The last request to run it again that was granted.
+    /// The last request to run the job again that was granted.
     pub retried: Option<Box<str>>,
-    /// Where it stands.
-    pub phase: Phase,
 }
 
 /// Where a job stands.
@@ -73,9 +80,29 @@ pub struct Begun {
     pub stopping: Option<Stopping>,
 }
 
+impl Past {
+    const NONE: Self = Self { ooms: 0, next: None, not_started: 0, retried: None };
+}
+
 impl Job {
     fn new(no: JobNo) -> Self {
-        Self { no, attempts: 0, ooms: 0, next: None, not_started: 0, retried: None, phase: Phase::Waiting }
+        Self { no, attempts: 0, past: None, phase: Phase::Waiting }
+    }
+
+    /// What its earlier attempts have left.
+    pub fn past(&self) -> &Past {
+        self.past.as_deref().unwrap_or(&Past::NONE)
+    }
+
+    fn past_mut(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
+    }
+
+    /// It was started this time.
+    fn was_started(&mut self) {
+        if let Some(past) = &mut self.past {
+            past.not_started = 0;
+        }
     }
 }
 
@@ -117,7 +144,7 @@ impl Durable {
     /// The declaration we made for a job after it ran out of GPU memory. Cheap
     /// for all the others.
     pub(super) fn next_vram(&self, no: JobNo, key: impl FnOnce() -> JobKey) -> Option<NextVram> {
-        if self.bumped.contains(&no) { self.job(key())?.next } else { None }
+        if self.bumped.contains(&no) { self.job(key())?.past().next } else { None }
     }
 
     /// The GPUs that take no new jobs.
@@ -145,10 +172,10 @@ impl Durable {
             }
             Record::Oom { key, next_vram, alone, .. } => {
                 if let Some(job) = self.jobs.get_mut(key) {
-                    job.ooms += 1;
-                    // It was started this time.
-                    job.not_started = 0;
-                    job.next = Some(NextVram { vram: *next_vram, alone: *alone });
+                    job.was_started();
+                    let past = job.past_mut();
+                    past.ooms += 1;
+                    past.next = Some(NextVram { vram: *next_vram, alone: *alone });
                     job.phase = Phase::Waiting;
                     self.bumped.insert(job.no);
                 }
@@ -160,7 +187,7 @@ impl Durable {
             }
             Record::NotStarted { key, .. } => {
                 if let Some(job) = self.jobs.get_mut(key) {
-                    job.not_started += 1;
+                    job.past_mut().not_started += 1;
                     job.phase = Phase::Waiting;
                 }
             }
@@ -174,13 +201,14 @@ impl Durable {
             Record::Done { key, no, status, exit, why, .. } => {
                 let why = why.as_deref().map(Box::from);
                 let job = self.job_mut(*key, *no);
-                job.not_started = 0;
+                job.was_started();
                 job.phase = Phase::Done { status: *status, exit: *exit, why };
             }
             Record::Retried { key, request } => {
                 if let Some(job) = self.jobs.get_mut(key) {
-                    job.ooms = 0;
-                    job.retried = Some(request.as_str().into());
+                    let past = job.past_mut();
+                    past.ooms = 0;
+                    past.retried = Some(request.as_str().into());
                     job.phase = Phase::Waiting;
                 }
             }
@@ -206,7 +234,7 @@ impl Job {
     /// Whether an attempt of it has its GPUs to itself.
     pub fn alone(&self, begun: &Begun) -> bool {
         let is_undeclared = begun.declared.is_none() && begun.share.is_none();
-        is_undeclared || self.next.is_some_and(|next| next.alone)
+        is_undeclared || self.past().next.is_some_and(|next| next.alone)
     }
 }
 
@@ -229,7 +257,7 @@ mod tests {
         let oom = Record::Oom { key: key(), attempt: 3, next_vram: None, alone: true };
         let records = [started(1), failed(1), started(2), failed(2), started(3), oom, started(4), failed(4)];
         let counts = (1..=records.len()).map(|count| Durable::fold(&records[..count]));
-        let counts: Vec<u32> = counts.map(|durable| durable.job(key()).unwrap().not_started).collect();
+        let counts: Vec<u32> = counts.map(|durable| durable.job(key()).unwrap().past().not_started).collect();
         assert_eq!(counts, [0, 1, 1, 2, 2, 0, 0, 1]);
     }
 

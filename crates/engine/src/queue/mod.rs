@@ -30,7 +30,7 @@ mod waiting;
 pub mod python;
 
 pub use control::{Answer, Ask, Control, Ending, StateEdit};
-pub use durable::{Begun, Durable, Job, Phase};
+pub use durable::{Begun, Durable, Job, Past, Phase};
 pub use effect::{Board, BoardDone, BoardGpu, BoardPending, BoardRunning, Effect, Stopping};
 pub use event::{Event, Unreadable, Urgency};
 pub use machine::{Config, LaunchAttempts, Outcome, Patience, Queue};

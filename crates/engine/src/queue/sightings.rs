@@ -180,7 +180,7 @@ impl Queue {
 
     /// How often the job ran out of GPU memory before.
     fn ooms(&self, live: &Live) -> u32 {
-        self.durable.job(live.attempt.key).map_or(0, |job| job.ooms)
+        self.durable.job(live.attempt.key).map_or(0, |job| job.past().ooms)
     }
 
     fn put_back(&mut self, live: &Live) {
@@ -271,7 +271,7 @@ impl Queue {
     fn on_launch_failed(&mut self, no: JobNo, why: &str, turn: &mut Turn) {
         let Some(live) = self.take_live(no, false, turn) else { return };
         let AttemptId { key, attempt } = live.attempt;
-        let attempts = self.durable.job(key).map_or(0, |job| job.not_started) + 1;
+        let attempts = self.durable.job(key).map_or(0, |job| job.past().not_started) + 1;
         let LaunchAttempts { most, pauses } = self.config.launch_attempts;
         let is_wanted = live.stop.is_none();
         let again_in = (is_wanted && attempts < most).then(|| pauses.delay(attempts));
