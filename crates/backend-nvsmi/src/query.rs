@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use backend::{CommandOutput, GpuBackend, Runner};
+use backend::{CommandOutput, GpuBackend, Runner, Surroundings};
 use model::{ComputeApp, Gpu, GpuIndex, GpuSnapshot, Unavailable};
 
 use crate::is_idle;
@@ -64,7 +64,7 @@ impl<R: Runner> NvidiaSmi<R> {
         let argv = ["nvidia-smi", query, "--format=csv,noheader,nounits"];
         let output = self
             .runner
-            .run(&argv, patience)
+            .run(&Surroundings::plain(), &argv, patience)
             .map_err(|error| Unavailable(format!("{error}{}", refusal::advice(&error.to_string()))))?;
         self.answered = true;
         Ok(output)
@@ -95,7 +95,7 @@ fn read<T>(
 mod tests {
     use std::collections::VecDeque;
 
-    use backend::{CommandError, Surroundings};
+    use backend::CommandError;
 
     use super::*;
 
@@ -110,7 +110,12 @@ mod tests {
     type Answer = Option<(i32, &'static str)>;
 
     impl Runner for Script {
-        fn run(&mut self, argv: &[&str], timeout: Duration) -> Result<CommandOutput, CommandError> {
+        fn run(
+            &mut self,
+            _: &Surroundings,
+            argv: &[&str],
+            timeout: Duration,
+        ) -> Result<CommandOutput, CommandError> {
             assert_eq!((argv[0], argv[2]), ("nvidia-smi", "--format=csv,noheader,nounits"));
             let (query, fields) = argv[1].split_once('=').expect("a query with fields");
             let count = fields.split(',').count();
@@ -123,15 +128,6 @@ mod tests {
             };
             let program = argv[0].to_owned();
             answer.map(output).ok_or(CommandError::TimedOut { program, seconds: timeout.as_secs() })
-        }
-
-        fn run_in(
-            &mut self,
-            _: &Surroundings,
-            argv: &[&str],
-            timeout: Duration,
-        ) -> Result<CommandOutput, CommandError> {
-            self.run(argv, timeout)
         }
     }
 

@@ -86,5 +86,5 @@ pub(crate) fn ask(
     let mut argv = vec![program];
     argv.extend(option.as_deref());
     argv.extend(arguments.iter().map(String::as_str));
-    runner.run_in(&surroundings(), &argv, patience)
+    runner.run(&surroundings(), &argv, patience)
 }

@@ -88,7 +88,7 @@ impl<R: Runner> ClusterBackend for Slurm<R> {
     fn submit(&mut self, submission: &Submission) -> Result<Submitted, SubmitError> {
         let cluster = self.cluster.as_ref().map(sbatch::cluster_option);
         let argv = sbatch::argv(cluster.as_deref(), submission);
-        match self.runner.run_in(&sbatch::surroundings(submission), &argv, sbatch::PATIENCE) {
+        match self.runner.run(&sbatch::surroundings(submission), &argv, sbatch::PATIENCE) {
             Ok(output) => sbatch::parse(&output),
             Err(error) => Err(error::submission_not_run(&error)),
         }

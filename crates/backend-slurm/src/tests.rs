@@ -16,11 +16,7 @@ struct Script {
 }
 
 impl Runner for Script {
-    fn run(&mut self, argv: &[&str], timeout: Duration) -> Result<CommandOutput, CommandError> {
-        self.run_in(&Surroundings::default(), argv, timeout)
-    }
-
-    fn run_in(
+    fn run(
         &mut self,
         surroundings: &Surroundings,
         argv: &[&str],

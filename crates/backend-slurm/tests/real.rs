@@ -30,11 +30,7 @@ struct Configured {
 }
 
 impl Runner for Configured {
-    fn run(&mut self, argv: &[&str], timeout: Duration) -> Result<CommandOutput, CommandError> {
-        self.run_in(&Surroundings::default(), argv, timeout)
-    }
-
-    fn run_in(
+    fn run(
         &mut self,
         surroundings: &Surroundings,
         argv: &[&str],
@@ -42,7 +38,7 @@ impl Runner for Configured {
     ) -> Result<CommandOutput, CommandError> {
         let mut surroundings = surroundings.clone();
         surroundings.variables.insert("SLURM_CONF".into(), Some(self.conf.clone()));
-        self.commands.run_in(&surroundings, argv, timeout)
+        self.commands.run(&surroundings, argv, timeout)
     }
 }
 

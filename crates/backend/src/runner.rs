@@ -11,20 +11,14 @@ pub const MOST_OUTPUT: usize = 16 << 20;
 /// Runs outside programs for the backends, so that they need no processes of
 /// their own and tests can answer in the program's place.
 pub trait Runner: Send {
-    /// Runs `argv` and waits for its end, but no longer than `timeout`; then it
-    /// and all it started are killed. Standard input is empty, the environment is
-    /// ours with `LC_ALL=C`.
+    /// Runs `argv` in these surroundings, to which nothing is added, and waits for
+    /// its end, but no longer than `timeout`; then it and all it started are
+    /// killed. Standard input is empty.
     ///
     /// # Errors
-    /// When it could not be started or did not end in time. An exit status
-    /// other than 0 is not an error here.
-    fn run(&mut self, argv: &[&str], timeout: Duration) -> Result<CommandOutput, CommandError>;
-
-    /// The same in other surroundings, to which nothing is added.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run), and when the directory is not there.
-    fn run_in(
+    /// When it could not be started, its directory is not there, or it did not end
+    /// in time. An exit status other than 0 is not an error here.
+    fn run(
         &mut self,
         surroundings: &Surroundings,
         argv: &[&str],
@@ -41,6 +35,13 @@ pub struct Surroundings {
     pub bare: bool,
     /// Variables by name, with their values; one without a value is taken away.
     pub variables: BTreeMap<Box<str>, Option<Box<str>>>,
+}
+
+impl Surroundings {
+    /// Ours, with `LC_ALL=C`: for a program whose words are to be read.
+    pub fn plain() -> Self {
+        Self { variables: BTreeMap::from([("LC_ALL".into(), Some("C".into()))]), ..Self::default() }
+    }
 }
 
 impl fmt::Debug for Surroundings {

@@ -1,6 +1,5 @@
 //! Runs outside programs for their output, bounded in time and size.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -41,12 +40,7 @@ pub struct Commands {
 }
 
 impl Runner for Commands {
-    fn run(&mut self, argv: &[&str], timeout: Duration) -> Result<CommandOutput, CommandError> {
-        let variables = BTreeMap::from([("LC_ALL".into(), Some("C".into()))]);
-        self.run_in(&Surroundings { variables, ..Surroundings::default() }, argv, timeout)
-    }
-
-    fn run_in(
+    fn run(
         &mut self,
         surroundings: &Surroundings,
         argv: &[&str],
@@ -239,12 +233,22 @@ impl<P: Read> Drain<P> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const AMPLE: Duration = Duration::from_secs(60);
 
+    fn plainly(
+        commands: &mut Commands,
+        argv: &[&str],
+        timeout: Duration,
+    ) -> Result<CommandOutput, CommandError> {
+        commands.run(&Surroundings::plain(), argv, timeout)
+    }
+
     fn sh(script: &str, timeout: Duration) -> Result<CommandOutput, CommandError> {
-        Commands::default().run(&["sh", "-c", script], timeout)
+        plainly(&mut Commands::default(), &["sh", "-c", script], timeout)
     }
 
     #[track_caller]
@@ -294,7 +298,7 @@ mod tests {
 
     #[track_caller]
     fn check_in(surroundings: &Surroundings, script: &str, stdout: &str) {
-        let output = Commands::default().run_in(surroundings, &["/bin/sh", "-c", script], AMPLE).unwrap();
+        let output = Commands::default().run(surroundings, &["/bin/sh", "-c", script], AMPLE).unwrap();
         assert_eq!((output.code, output.stdout.as_str()), (Some(0), stdout), "{script}");
     }
 
@@ -317,7 +321,7 @@ mod tests {
     #[test]
     fn a_directory_that_is_not_there() {
         let around = Surroundings { cwd: Some("/no/such".into()), ..Surroundings::default() };
-        let error = Commands::default().run_in(&around, &["true"], AMPLE).unwrap_err();
+        let error = Commands::default().run(&around, &["true"], AMPLE).unwrap_err();
         assert_eq!(error.to_string(), "cannot run true: /no/such is not a directory");
     }
 
@@ -338,7 +342,8 @@ mod tests {
 
     #[test]
     fn programs_that_cannot_be_run() {
-        let run = |argv: &[&str]| Commands::default().run(argv, AMPLE).map_err(|error| error.to_string());
+        let run =
+            |argv: &[&str]| plainly(&mut Commands::default(), argv, AMPLE).map_err(|error| error.to_string());
         assert_eq!(run(&["no-such-program"]), Err("no-such-program is not on PATH".to_owned()));
         assert_eq!(run(&["/"]), Err("cannot run /: Permission denied".to_owned()));
         assert!(run(&[]).is_err());
@@ -373,9 +378,9 @@ mod tests {
     #[test]
     fn one_runner_runs_many() {
         let mut commands = Commands::default();
-        let _ = commands.run(&["sleep", "60"], Duration::from_millis(20));
+        let _ = plainly(&mut commands, &["sleep", "60"], Duration::from_millis(20));
         for _ in 0..20 {
-            assert_eq!(commands.run(&["true"], AMPLE).map(|output| output.code), Ok(Some(0)));
+            assert_eq!(plainly(&mut commands, &["true"], AMPLE).map(|output| output.code), Ok(Some(0)));
         }
         assert!(commands.unkillable.is_empty());
     }
@@ -386,11 +391,11 @@ mod tests {
         let hanging = spawn("sleep", &["60"], &Surroundings::default()).unwrap();
         let group = pid(&hanging).unwrap();
         commands.unkillable.push(("sleep".to_owned(), hanging));
-        let again = commands.run(&["sleep", "0"], AMPLE).unwrap_err().to_string();
+        let again = plainly(&mut commands, &["sleep", "0"], AMPLE).unwrap_err().to_string();
         assert!(again.ends_with("of an earlier call hangs and cannot be killed"), "{again}");
-        assert!(commands.run(&["true"], AMPLE).is_ok());
+        assert!(plainly(&mut commands, &["true"], AMPLE).is_ok());
         rustix::process::kill_process_group(group, Signal::KILL).unwrap();
         wait_until("it is gone", || !is_alive(&group.to_string()));
-        assert!(commands.run(&["sleep", "0"], AMPLE).is_ok());
+        assert!(plainly(&mut commands, &["sleep", "0"], AMPLE).is_ok());
     }
 }

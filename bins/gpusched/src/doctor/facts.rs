@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backend::{GpuBackend as _, Runner as _};
+use backend::{GpuBackend as _, Runner as _, Surroundings};
 use backend_nvsmi::{NvidiaSmi, NvmlGpus};
 use driver::command::Commands;
 use driver::machine::{self, MemoryLimit};
@@ -60,7 +60,10 @@ pub(super) fn gpus(source: GpuSource) -> Gpus {
 
 fn not_persistent() -> Option<Vec<String>> {
     let query = ["nvidia-smi", "--query-gpu=index,persistence_mode", "--format=csv,noheader"];
-    let output = Commands::default().run(&query, PATIENCE).ok().filter(|output| output.code == Some(0))?;
+    let output = Commands::default()
+        .run(&Surroundings::plain(), &query, PATIENCE)
+        .ok()
+        .filter(|output| output.code == Some(0))?;
     let mut off = Vec::new();
     for line in output.stdout.lines() {
         let (index, mode) = line.split_once(',')?;
