@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use driver::host::own_program;
-use driver::lock::holder;
 
 use crate::failure::{Failure, Kind};
+use crate::place::Place;
 use crate::plan::{Plan, Watched};
 
 /// How often to look whether it works by now.
@@ -30,14 +30,15 @@ pub fn run(plan: &Plan, watched: &Watched) -> Result<ExitCode, Failure> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
         Failure::cannot(format_args!("create the log directory {}", dir.display()), &error)
     })?;
+    let place = Place::of(dir.clone());
     let complaints = dir.join("start.err");
     let mut child = spawn(&complaints).map_err(cannot)?;
     loop {
         if let Some(status) = child.try_wait().map_err(cannot)? {
             return Err(refused(&complaints, status.code()));
         }
-        let works = holder(dir).is_some_and(|holder| holder.pid.0 == child.id());
-        if works && is_ready(dir, child.id()) {
+        let works = place.scheduler().is_some_and(|holder| holder.pid.0 == child.id());
+        if works && is_ready(&place, child.id()) {
             // What ends it later is said there too, and outlasts the next start.
             let _ = fs::rename(&complaints, dir.join("detached.err"));
             let _ = writeln!(
@@ -75,9 +76,8 @@ fn spawn(complaints: &Path) -> io::Result<Child> {
 }
 
 /// Whether it has published the state of the queue.
-fn is_ready(dir: &Path, pid: u32) -> bool {
-    let status = fs::read(dir.join("status.json")).unwrap_or_default();
-    let status: serde_json::Value = serde_json::from_slice(&status).unwrap_or_default();
+fn is_ready(place: &Place, pid: u32) -> bool {
+    let status = place.status().ok().flatten().unwrap_or_default();
     status.get("pid").and_then(serde_json::Value::as_u64) == Some(pid.into())
 }
 

@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::cli::Where;
 use crate::failure::Failure;
 
+/// The file of the log directory that has the board for programs.
+pub const STATUS: &str = "status.json";
+
 /// The log directory of a scheduler, which is there.
 #[derive(Debug)]
 pub struct Place {
@@ -30,7 +33,12 @@ impl Place {
                 .hint("name that of your scheduler: --log-dir DIR, or --state-file FILE")
                 .hint("or start one: gpusched start")
         })?;
-        Ok(Self { dir })
+        Ok(Self::of(dir))
+    }
+
+    /// The place whose log directory this is.
+    pub const fn of(dir: PathBuf) -> Self {
+        Self { dir }
     }
 
     /// The log directory.
@@ -48,7 +56,7 @@ impl Place {
     /// # Errors
     /// When that can't be read.
     pub fn status(&self) -> Result<Option<Value>, Failure> {
-        let path = self.dir.join("status.json");
+        let path = self.dir.join(STATUS);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)

@@ -24,6 +24,7 @@ use jobspec::JobsFile;
 use crate::devices;
 use crate::failure::{Failure, Kind};
 use crate::outlet::{self, Outlet};
+use crate::place::STATUS;
 use crate::plan::{Gpus, Looked, Plan, Watched};
 use crate::report_text::Words;
 use crate::reporter::TextReporter;
@@ -82,7 +83,7 @@ pub fn run(plan: &Plan) -> Result<ExitCode, Failure> {
         signals,
         reporter: Box::new(reporter),
         board,
-        status: dir.path().join("status.json"),
+        status: dir.path().join(STATUS),
         mailbox,
         state: plan.watched.as_ref().map(|watched| state_file(watched, dir.path())),
         models: plan.models.as_ref().map(|models| ModelsFile::new(models.path.clone(), models.every)),
