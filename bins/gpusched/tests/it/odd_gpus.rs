@@ -6,7 +6,7 @@ use std::fs;
 
 use e2e::wait_until;
 
-use crate::place::{LONG, Place, Running, is_there};
+use crate::place::{LONG, Place, Running, UNTIL_GO, is_there};
 
 /// A place whose GPUs are those of a stand-in for `nvidia-smi`.
 struct Machine {
@@ -66,9 +66,6 @@ fn with_apps(state: &str, apps: &[(u16, u32, &str)]) -> String {
 }
 
 const EMPTY: &str = r#""total":24576,"used":4,"free":24210"#;
-
-/// Runs until a file `go` is there.
-const UNTIL_GO: &str = "until [ -e go ]; do sleep 0.05; done";
 
 #[test]
 fn only_a_gpu_that_can_be_judged_gets_jobs() {

@@ -11,6 +11,9 @@ use tempfile::TempDir;
 /// No test waits longer for anything.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
+/// Runs until a file `go` is there.
+pub(crate) const UNTIL_GO: &str = "until [ -e go ]; do sleep 0.05; done";
+
 /// A directory with a jobs file.
 pub(crate) struct Place {
     dir: TempDir,

@@ -51,7 +51,7 @@ impl Machine {
     }
 
     fn resolve(&self, wanted: &str) -> Result<Activation, CondaError> {
-        resolve(wanted, &|name| self.variables.get(name).cloned(), &self.home("work"))
+        resolve(wanted, &|name| self.variables.get(name).cloned(), &self.home("code"))
     }
 
     /// Where an environment is found, or what is said instead, each with `~` for
@@ -157,15 +157,15 @@ fn the_nearest_place_wins() {
 
 #[test]
 fn paths() {
-    let machine = Machine::new(&["work/env/conda-meta/", "work/sub/"]);
-    for wanted in ["./env", "env/", "sub/../env", "~/work/env", "~/work/./env/", "../work/env"] {
-        machine.check(wanted, "~/work/env");
+    let machine = Machine::new(&["code/env/conda-meta/", "code/sub/"]);
+    for wanted in ["./env", "env/", "sub/../env", "~/code/env", "~/code/./env/", "../code/env"] {
+        machine.check(wanted, "~/code/env");
     }
-    machine.check(&machine.expanded("~/work/env"), "~/work/env");
-    machine.check("./gone", "there is no directory ~/work/gone for a conda environment; see conda env list");
+    machine.check(&machine.expanded("~/code/env"), "~/code/env");
+    machine.check("./gone", "there is no directory ~/code/gone for a conda environment; see conda env list");
     machine.check(
         "./sub",
-        "~/work/sub has neither conda-meta nor pyvenv.cfg: it is no conda environment and no venv; \
+        "~/code/sub has neither conda-meta nor pyvenv.cfg: it is no conda environment and no venv; \
          see conda env list",
     );
     machine.check(
@@ -271,9 +271,9 @@ fn an_outer_environment_is_left() {
 
 #[test]
 fn a_venv() {
-    let machine = Machine::new(&["work/.venv/pyvenv.cfg", "work/.venv/bin/python", "broken/pyvenv.cfg"]);
+    let machine = Machine::new(&["code/.venv/pyvenv.cfg", "code/.venv/bin/python", "broken/pyvenv.cfg"]);
     let found = machine.resolve(".venv").unwrap();
-    let prefix = machine.home("work/.venv");
+    let prefix = machine.home("code/.venv");
     assert_eq!(found.set, [("VIRTUAL_ENV".into(), prefix.clone().into_os_string())]);
     assert_eq!(found.path_first, [prefix.join("bin")]);
     for name in ["PYTHONHOME", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"] {

@@ -5,9 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use e2e::wait_until;
 use serde_json::Value;
 
-use crate::place::{LONG, Place, is_there};
-
-const WAIT: &str = "until [ -e go ]; do sleep 0.05; done";
+use crate::place::{LONG, Place, UNTIL_GO, is_there};
 
 #[test]
 fn a_paused_gpu_takes_no_new_job_until_it_is_resumed() {
@@ -15,7 +13,7 @@ fn a_paused_gpu_takes_no_new_job_until_it_is_resumed() {
     let running = place.started(&[]);
     running.wait_for("queue drained");
     place.ask(&["pause", "0"]).exits(0).says("gpu 0 is paused");
-    place.edit(&format!("[vram=20G] {WAIT}\n[vram=20G] {WAIT} # again\n"));
+    place.edit(&format!("[vram=20G] {UNTIL_GO}\n[vram=20G] {UNTIL_GO} # again\n"));
     running.wait_for("job 1 started on gpu [1]");
     wait_until("the second waits for the GPU", LONG, || place.board().contains("! paused: gpu[0]"));
     wait_until("status shows both", LONG, || {
@@ -45,7 +43,7 @@ fn pauses_and_finished_jobs_outlive_the_scheduler() {
 
 #[test]
 fn what_is_asked_without_a_scheduler_is_done_by_the_next() {
-    let place = Place::new(&format!("[on=1] {WAIT}\n"));
+    let place = Place::new(&format!("[on=1] {UNTIL_GO}\n"));
     let running = place.started(&[]);
     running.wait_for("job 1 started");
     place.ask(&["stop", "--jobs"]).exits(0);
@@ -61,7 +59,7 @@ fn what_is_asked_without_a_scheduler_is_done_by_the_next() {
 
 #[test]
 fn cancel_ends_what_runs_and_drops_what_waits() {
-    let place = Place::new(&format!("[gpus=2] {WAIT}\n[gpus=2] echo b > never\n"));
+    let place = Place::new(&format!("[gpus=2] {UNTIL_GO}\n[gpus=2] echo b > never\n"));
     let running = place.started(&[]);
     running.wait_for("job 1 started");
     place.ask(&["cancel", "2"]).exits(0).says("job 2 is cancelled");
@@ -76,7 +74,7 @@ fn cancel_ends_what_runs_and_drops_what_waits() {
 #[test]
 fn a_cancel_outlives_the_scheduler_that_granted_it() {
     // It takes no notice of SIGTERM, and so outlives it as well.
-    let place = Place::new(&format!("trap 'echo told >> told' TERM; echo a >> ran; {WAIT}; exit 3\n"));
+    let place = Place::new(&format!("trap 'echo told >> told' TERM; echo a >> ran; {UNTIL_GO}; exit 3\n"));
     let running = place.started(&[]);
     wait_until("the job runs", LONG, || place.read("ran") == "a\n");
     place.ask(&["cancel", "1"]).exits(0);
@@ -95,7 +93,7 @@ fn a_cancel_outlives_the_scheduler_that_granted_it() {
 fn jobs_that_were_being_ended_are_run_again_though_the_scheduler_was_killed() {
     // Ends by itself, the first time with a failure that is none of its own.
     let end = "[ $(wc -l < ran) = 2 ]";
-    let place = Place::new(&format!("trap 'echo told >> told' TERM; echo a >> ran; {WAIT}; {end}\n"));
+    let place = Place::new(&format!("trap 'echo told >> told' TERM; echo a >> ran; {UNTIL_GO}; {end}\n"));
     let running = place.started(&[]);
     wait_until("the job runs", LONG, || place.read("ran") == "a\n");
     running.signal("INT");
@@ -145,7 +143,7 @@ fn a_failed_job_runs_again_only_when_asked() {
 
 #[test]
 fn commands_that_make_no_sense_fail() {
-    let place = Place::new(&format!("{WAIT}\n"));
+    let place = Place::new(&format!("{UNTIL_GO}\n"));
     let none = place.ask(&["pause", "0"]);
     none.exits(2);
     assert!(none.err.contains("there is no log directory gpusched_logs"), "{}", none.err);
@@ -169,7 +167,7 @@ fn commands_that_make_no_sense_fail() {
 
 #[test]
 fn status_shows_the_gpus_and_the_queue() {
-    let place = Place::new(&format!("[gpus=0.5 name=first on=0] {WAIT}\n[gpus=2] echo b\nexit 3\n"));
+    let place = Place::new(&format!("[gpus=0.5 name=first on=0] {UNTIL_GO}\n[gpus=2] echo b\nexit 3\n"));
     let running = place.started(&[]);
     running.wait_for("job 3 finished [EXIT 3]");
     wait_until("all three are published", LONG, || {
@@ -196,7 +194,7 @@ fn status_shows_the_gpus_and_the_queue() {
 
 #[test]
 fn it_goes_on_in_the_background() {
-    let place = Place::new(&format!("{WAIT}; echo a > ran\n"));
+    let place = Place::new(&format!("{UNTIL_GO}; echo a > ran\n"));
     let started = place.ask(&["start", "--sim", "2", "--detach"]);
     started.exits(0).says("gpusched works in the background (pid ").says("gpu_scheduler.log");
     let mode = place.path("gpusched_logs").metadata().unwrap().permissions().mode() & 0o777;
@@ -216,7 +214,7 @@ fn it_goes_on_in_the_background() {
 
 #[test]
 fn stop_leaves_the_jobs_to_the_next_scheduler() {
-    let place = Place::new(&format!("{WAIT}; echo a >> ran\n"));
+    let place = Place::new(&format!("{UNTIL_GO}; echo a >> ran\n"));
     let running = place.started(&[]);
     running.wait_for("job 1 started");
     place.ask(&["stop"]).exits(0).says("1 running job goes on, for the next one to look after");
@@ -227,7 +225,7 @@ fn stop_leaves_the_jobs_to_the_next_scheduler() {
     running.wait_for("job 1 finished [OK]");
     assert_eq!(place.read("ran"), "a\n");
     // Ctrl-C ends them.
-    place.edit(&format!("{WAIT}; echo a >> ran\nsleep 60\n"));
+    place.edit(&format!("{UNTIL_GO}; echo a >> ran\nsleep 60\n"));
     running.wait_for("job 2 started");
     running.signal("INT");
     running.wait().exits(130).says("interrupted — terminating running jobs");

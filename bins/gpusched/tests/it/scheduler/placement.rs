@@ -4,7 +4,7 @@ use std::process::Command;
 
 use e2e::wait_until;
 
-use crate::place::{LONG, Place, Running};
+use crate::place::{LONG, Place, Running, UNTIL_GO};
 use crate::smi::gpu;
 
 /// A GPU of 24 GiB with so many MiB in use, so many per cent busy.
@@ -63,7 +63,7 @@ fn what_waits_goes_where_the_load_has_fallen() {
 
 #[test]
 fn two_halves_share_a_gpu_and_a_third_waits() {
-    let half = "[gpus=0.5] until [ -e go ]; do sleep 0.05; done\n";
+    let half = &format!("[gpus=0.5] {UNTIL_GO}\n");
     let place = Place::new(&format!("{half}{half}{half}"));
     let running = place.started(&["--gpus", "1"]);
     running.wait_for("job 2 started on gpu [0] (2/3 dispatched, 0.5 of it)");
@@ -77,8 +77,7 @@ fn two_halves_share_a_gpu_and_a_third_waits() {
 
 #[test]
 fn a_part_goes_where_others_are() {
-    let wait = "until [ -e go ]; do sleep 0.05; done";
-    let place = Place::new(&format!("[gpus=0.25 on=1] {wait}\n[gpus=0.5] {wait}\n"));
+    let place = Place::new(&format!("[gpus=0.25 on=1] {UNTIL_GO}\n[gpus=0.5] {UNTIL_GO}\n"));
     let running = place.started(&[]);
     running.wait_for("job 2 started on gpu [1]");
     place.write("go", "");
@@ -87,10 +86,9 @@ fn a_part_goes_where_others_are() {
 
 #[test]
 fn a_part_and_memory_go_together() {
-    let wait = "until [ -e go ]; do sleep 0.05; done";
     // The halves leave no memory for a job that declares some, and the other way round.
     let place = Place::new(&format!(
-        "[gpus=0.5] {wait}\n[gpus=0.5 vram=2G] {wait}\n[vram=10G] {wait}\n[vram=1G] {wait}\n"
+        "[gpus=0.5] {UNTIL_GO}\n[gpus=0.5 vram=2G] {UNTIL_GO}\n[vram=10G] {UNTIL_GO}\n[vram=1G] {UNTIL_GO}\n"
     ));
     let running = place.started(&["--gpus", "1"]);
     running.wait_for("job 2 started on gpu [0] (2/4 dispatched, 0.5 of it, declared 2048 MiB)");

@@ -5,7 +5,7 @@ use std::fs;
 use e2e::wait_until;
 use serde_json::Value;
 
-use crate::place::{LONG, Place, Running, is_there};
+use crate::place::{LONG, Place, Running, UNTIL_GO, is_there};
 
 const FILE: &str = "gpu_scheduler_state.json";
 
@@ -121,8 +121,7 @@ fn a_state_file_that_is_being_replaced_is_not_taken_for_a_removed_one() {
 
 #[test]
 fn the_state_file_shows_what_is_given_away() {
-    let wait = "until [ -e go ]; do sleep 0.05; done";
-    let place = Place::new(&format!("[gpus=0.25 on=1] {wait}\n[on=0] {wait}\n"));
+    let place = Place::new(&format!("[gpus=0.25 on=1] {UNTIL_GO}\n[on=0] {UNTIL_GO}\n"));
     let running = place.started(&[]);
     running.wait_for("job 2 started");
     wait_until("it shows", LONG, || state(&place)["gpu_status"] == serde_json::json!([1.0, 0.25]));
